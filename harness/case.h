@@ -1,0 +1,54 @@
+// One problem laid out in the memory of one backend, ready to launch any number of times.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "harness/backend.h"
+#include "harness/problem.h"
+#include "harness/tensors.h"
+#include "lrnnx/lrnnx.h"
+
+namespace lrnnx::bench {
+
+// Allocates every tensor between guard bytes, generates and copies the inputs, poisons outputs, saved and workspace
+// with NaN; a backward case also runs the forward once, for `saved` and `out`. Keeps no copy on the host.
+class Case {
+ public:
+  // Throws LibraryError (is_skip() if the library does not compute the problem), SystemError, UsageError.
+  Case(const Problem& problem, Backend& backend);
+  Case(Case&&) noexcept;
+  ~Case();
+
+  // One call through the C ABI, queued on backend().stream(). Cheap enough to be called in a timing loop.
+  void launch() { launch_(); }
+
+  const Problem& problem() const { return problem_; }
+  Backend& backend() const { return *backend_; }
+  lrnnx_memory memory() const { return memory_; }
+  std::string configuration() const;  // that a launch uses, as the library prints it
+  int64_t allocated_bytes() const;
+
+  std::vector<std::string> output_names() const;
+  std::vector<float> download(const std::string& name) const;  // after synchronising
+  HostTensors inputs() const;                                  // generated afresh, equal to what was copied in
+
+  void poison_outputs();  // outputs and workspace, as after construction
+
+  // seal() notes what a launch may only read; violations() then says, one sentence each, which of that changed and
+  // which guard bytes were overwritten.
+  void seal();
+  std::vector<std::string> violations() const;
+
+ private:
+  struct Slot;
+  Problem problem_;
+  Backend* backend_;
+  lrnnx_memory memory_{};
+  std::vector<Slot> slots_;
+  std::function<void()> launch_;
+};
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,55 @@
+// Does a variant compute what its operator defines? Runs it, asks the oracle, compares, and says so.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "harness/backend.h"
+#include "harness/compare.h"
+#include "harness/problem.h"
+#include "harness/tensors.h"
+
+namespace CLI {
+class App;
+}
+
+namespace lrnnx::bench {
+
+enum class Status { passed, failed, skipped, error };
+const char* to_string(Status status);
+
+struct CheckResult {
+  Problem problem;
+  Status status = Status::error;
+  std::string reason;               // empty if passed
+  std::vector<Comparison> tensors;  // one an output
+  bool deterministic = true;        // every rerun gave the same bits
+  int reruns = 0;
+  std::string configuration;  // that ran
+  double seconds = 0;
+};
+
+struct CheckOptions {
+  int reruns = 1;  // launches beyond the first, each compared bitwise with it
+};
+
+// Never throws for what the variant or the machine did wrong: that is the result. Keeps the oracle's last answer, so
+// that the same problem on another backend is not computed twice.
+class Checker {
+ public:
+  explicit Checker(CheckOptions options = {}) : options_(options) {}
+  CheckResult check(const Problem& problem, Backend& backend);
+
+ private:
+  const OracleTensors& expected(const Problem& problem, const HostTensors& inputs);
+  CheckOptions options_;
+  std::string oracle_key_;
+  OracleTensors oracle_;
+};
+
+// Registers `check`; its callback stores the exit code.
+void add_check_command(CLI::App& app, int& exit_code);
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,50 @@
+// What the harness throws, and the exit code that each kind ends the program with.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "lrnnx/lrnnx.h"
+
+namespace lrnnx::bench {
+
+enum class ExitCode : int { ok = 0, wrong_numbers = 1, usage = 2, system = 3, nothing_ran = 4 };
+
+class Error : public std::runtime_error {
+ public:
+  Error(ExitCode exit_code, const std::string& message) : std::runtime_error(message), exit_code_(exit_code) {}
+  ExitCode exit_code() const { return exit_code_; }
+
+ private:
+  ExitCode exit_code_;
+};
+
+// The user asked for something that does not exist or cannot be: names what was given and what is allowed.
+class UsageError : public Error {
+ public:
+  explicit UsageError(const std::string& message) : Error(ExitCode::usage, message) {}
+};
+
+// CUDA, memory or a file failed: names the call and the reason.
+class SystemError : public Error {
+ public:
+  explicit SystemError(const std::string& message) : Error(ExitCode::system, message) {}
+};
+
+// An entry point of the C ABI returned something other than LRNNX_OK.
+class LibraryError : public Error {
+ public:
+  LibraryError(lrnnx_status status, const std::string& message)
+      : Error(status == LRNNX_INVALID_ARGUMENT ? ExitCode::usage : ExitCode::system, message), status_(status) {}
+  lrnnx_status status() const { return status_; }
+  // The problem is sound, but this build, this variant or this machine does not compute it: skip it, say why.
+  bool is_skip() const { return status_ == LRNNX_UNSUPPORTED || status_ == LRNNX_NO_DEVICE; }
+
+ private:
+  lrnnx_status status_;
+};
+
+// Throws LibraryError naming the call and lrnnx_last_error(), unless status is LRNNX_OK.
+void require_ok(lrnnx_status status, const char* call);
+
+}  // namespace lrnnx::bench

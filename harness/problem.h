@@ -1,0 +1,77 @@
+// What is computed: one problem, and the line of text that it prints as and parses back from.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lrnnx::bench {
+
+struct Shape {
+  int64_t batch = 1, dim = 1, seqlen = 1, dstate = 1, groups = 1;
+  bool operator==(const Shape&) const = default;
+};
+
+struct Options {
+  bool variable_B = true, variable_C = true;
+  bool D = false, z = false, delta_bias = false, delta_softplus = false, deltaA = false, h0 = false;
+  bool last_state = false;
+  bool save = false;  // forward only: also write what the backward needs
+  bool operator==(const Options&) const = default;
+};
+
+struct Problem {
+  std::string family, discretization, dtype, direction, backend;
+  Shape shape;
+  Options options;
+  std::string fill = "init";
+  uint64_t seed = 0;
+  std::string configuration;  // launch configuration as the library prints it; empty: the library chooses
+  bool operator==(const Problem&) const = default;
+};
+
+// The axes of a shape and the options, in the order in which they print.
+struct ShapeAxis {
+  const char* name;
+  int64_t Shape::*value;
+};
+std::span<const ShapeAxis> shape_axes();
+
+struct OptionName {
+  const char* name;
+  bool Options::*value;
+  uint32_t bit;  // of lrnnx_selective_scan_problem::options
+};
+std::span<const OptionName> option_names();
+
+// "B,C,D,z,delta_bias" ("none" if no option is on), and back; B and C mean variable B and C.
+std::string to_string(const Options& options);
+Options parse_options(std::string_view text);
+
+// "selective_scan.mamba.f32.forward.cuda"
+std::string variant_name(const Problem& problem);
+
+// selective_scan.mamba.f32.forward.cuda batch=8 dim=2048 seqlen=2048 dstate=16 groups=1 options=B,C,D fill=init seed=0
+// followed by config=... if a configuration is set. The line that reproduces a failure.
+std::string to_string(const Problem& problem);
+
+// The exact inverse. batch, dim, seqlen and dstate must be given; the rest defaults to groups=1 options=B,C fill=init
+// seed=0. Throws UsageError naming the word, and what is allowed in its place.
+Problem parse_problem(std::string_view line);
+
+// Throws UsageError if the sizes or options contradict each other (dim not divisible by groups, save in backward...).
+void validate(const Problem& problem);
+
+// Seed of the problem's data. It leaves out backend, direction, configuration and what is merely written (save,
+// last_state), so that those see the same inputs.
+uint64_t data_seed(const Problem& problem);
+
+// Whole numbers as every text of the harness takes them: 1024, 2^10.
+int64_t parse_integer(std::string_view text, std::string_view what);
+
+// `a, b or c`, for messages that list what is allowed.
+std::string join_or(const std::vector<std::string>& words);
+
+}  // namespace lrnnx::bench

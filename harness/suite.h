@@ -1,0 +1,47 @@
+// From what the user selects (a suite, problem lines, axes, a filter, backends) to the problems to run. check and sweep
+// share it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/problem.h"
+
+namespace CLI {
+class App;
+}
+
+namespace lrnnx::bench {
+
+struct Selection {
+  std::string suite;                  // name or path of a JSON suite
+  std::vector<std::string> problems;  // lines, instead of a suite
+  std::vector<std::string> axes;      // "seqlen=1024,2048", "seqlen=[2^10:2^16:x2]"
+  std::string filter;                 // glob over variant names
+  std::string backend;                // "cpu", "cuda", "all"; empty: the default, or what a problem line says
+  std::optional<uint64_t> seed;
+  std::string configuration;  // --config, for every problem
+};
+
+// Adds --suite --problem -a/--axis --filter --backend --seed --config to a subcommand.
+void add_selection_flags(CLI::App& app, Selection& selection, const std::string& default_suite);
+
+// In a stable order without duplicates, backends innermost. Throws UsageError if anything is unknown or if nothing is
+// left. Availability of the backend is not looked at: a problem of an absent device is for the runner to skip, in
+// words.
+std::vector<Problem> select_problems(const Selection& selection);
+
+// The values of one axis: "1024,2048", "[2^10:2^16:x2]", "1:8" (by ones), "0:64:+16".
+std::vector<int64_t> parse_axis_values(std::string_view text, std::string_view axis);
+
+// suites/NAME.json beside the executable, installed, or in the source tree; or the path itself.
+std::string find_suite(const std::string& name_or_path);
+
+// Problems of a suite's text for each of the backends; `origin` names it in messages.
+std::vector<Problem> expand_suite(const std::string& json_text, const std::string& origin,
+                                  const std::vector<std::string>& backends);
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,27 @@
+// Every kernel variant that the library reports through its C ABI, and the glob that selects among their names.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/problem.h"
+
+namespace lrnnx::bench {
+
+struct Variant {
+  std::string family, discretization, dtype, direction, backend;
+  std::string name() const;       // "selective_scan.mamba.f32.forward.cuda"
+  std::string operation() const;  // the same without the backend
+  bool operator==(const Variant&) const = default;
+};
+
+// In the order of the library's table.
+const std::vector<Variant>& variants();
+
+bool has_variant(const Problem& problem);
+
+// Shell-like: * any run of characters, ? any one, [abc] any of these. The whole name must match.
+bool glob_matches(std::string_view pattern, std::string_view name);
+
+}  // namespace lrnnx::bench
