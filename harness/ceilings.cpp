@@ -1,0 +1,94 @@
+// Ceilings of a backend: rates of the CUDA kernels, or the copy rate of all processor threads.
+#include "harness/ceilings.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "harness/ceilings_cuda.h"
+#include "harness/stats.h"
+#include "harness/timing.h"
+
+namespace lrnnx::bench {
+namespace {
+
+double copy_rate_of_all_threads() {
+  const int64_t cache = std::max<int64_t>(0, sysconf(_SC_LEVEL3_CACHE_SIZE));
+  const int64_t bytes = std::clamp<int64_t>(4 * cache, int64_t{128} << 20, int64_t{1} << 30);
+  constexpr int64_t kPiece = 1 << 20;  // large enough for memcpy to bypass the caches when it writes
+  const int64_t pieces = bytes / kPiece;
+  const auto source = std::make_unique_for_overwrite<unsigned char[]>(bytes);
+  const auto destination = std::make_unique_for_overwrite<unsigned char[]>(bytes);
+#pragma omp parallel for schedule(static)  // each thread touches first, so owns, what it will copy
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    std::memset(source.get() + piece * kPiece, 1, kPiece);
+    std::memset(destination.get() + piece * kPiece, 2, kPiece);
+  }
+  std::vector<double> seconds;
+  for (int repetition = 0; repetition < 7; ++repetition) {
+    const auto begin = std::chrono::steady_clock::now();
+#pragma omp parallel for schedule(static)
+    for (int64_t piece = 0; piece < pieces; ++piece)
+      std::memcpy(destination.get() + piece * kPiece, source.get() + piece * kPiece, kPiece);
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return 2 * static_cast<double>(bytes) / summarize(seconds).median;
+}
+
+template <class Value>
+nlohmann::ordered_json or_null(const std::optional<Value>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+}
+
+}  // namespace
+
+Ceilings measure_ceilings(Backend& backend) {
+  Ceilings ceilings;
+  ceilings.backend = backend.name();
+#ifdef LRNNX_WITH_CUDA
+  if (backend.name() == "cuda") {
+    const CudaRates rates = measure_cuda_rates(backend.stream());
+    ceilings.copy_bytes_per_second = rates.copy_bytes_per_second;
+    ceilings.exp2_per_second = rates.exp2_per_second;
+    ceilings.issue_slots_per_second = rates.fma_per_second;
+    ceilings.clock_hz = rates.clock_hz;
+    const auto timer = make_timer(backend);
+    const Measurement empty =
+        measure(*timer, [&] { launch_empty_kernel(backend.stream()); },
+                {.cache = CacheState::warm, .min_samples = 100, .min_seconds = 0}, "empty kernel");
+    ceilings.empty_launch_ms = summarize(empty.samples_ms).median;
+    return ceilings;
+  }
+#endif
+  ceilings.copy_bytes_per_second = copy_rate_of_all_threads();
+  ceilings.not_measured = {"exp2 rate", "issue rate", "clock"};
+  return ceilings;
+}
+
+nlohmann::ordered_json to_json(const Ceilings& ceilings) {
+  return {{"backend", ceilings.backend},
+          {"copy_bytes_per_second", ceilings.copy_bytes_per_second},
+          {"exp2_per_second", or_null(ceilings.exp2_per_second)},
+          {"issue_slots_per_second", or_null(ceilings.issue_slots_per_second)},
+          {"clock_hz", or_null(ceilings.clock_hz)},
+          {"empty_launch_ms", or_null(ceilings.empty_launch_ms)},
+          {"not_measured", ceilings.not_measured}};
+}
+
+std::string to_string(const Ceilings& ceilings) {
+  std::string text = fmt::format("copy {:.1f} GB/s", 1e-9 * ceilings.copy_bytes_per_second);
+  if (ceilings.exp2_per_second) text += fmt::format(", exp2 {:.2f} T/s", 1e-12 * *ceilings.exp2_per_second);
+  if (ceilings.issue_slots_per_second)
+    text += fmt::format(", issue (fma) {:.2f} T/s", 1e-12 * *ceilings.issue_slots_per_second);
+  if (ceilings.clock_hz) text += fmt::format(", SM clock {:.0f} MHz", 1e-6 * *ceilings.clock_hz);
+  if (ceilings.empty_launch_ms) text += fmt::format(", empty kernel {:.4f} ms", *ceilings.empty_launch_ms);
+  if (!ceilings.not_measured.empty()) text += fmt::format("; not measured: {}", fmt::join(ceilings.not_measured, ", "));
+  return text;
+}
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,30 @@
+// The least that a problem asks of the machine, and the time that follows from what the machine can do.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "harness/ceilings.h"
+#include "harness/problem.h"
+
+namespace lrnnx::bench {
+
+struct Cost {
+  double state_updates = 0;  // batch * dim * seqlen * dstate
+  double bytes = 0;          // every input read once, every output written once
+  // Lane operations of the whole problem; absent for variants whose cost is not declared.
+  std::optional<double> exp2;         // exp2 and reciprocals: what the special function units do
+  std::optional<double> issue_slots;  // instructions issued, fused multiply-adds included
+};
+
+Cost cost(const Problem& problem);
+
+// No variant can be faster than this on a machine with these ceilings.
+struct Floor {
+  double ms = 0;
+  std::string binds;  // "DRAM", "exp2" or "issue": the unit that is busy all the time
+};
+
+Floor floor_of(const Cost& cost, const Ceilings& ceilings);
+
+}  // namespace lrnnx::bench
