@@ -13,6 +13,8 @@
 
 namespace lrnnx::bench {
 
+struct Bindings;
+
 // Allocates every tensor between guard bytes, generates and copies the inputs, poisons outputs, saved and workspace
 // with NaN; a backward case also runs the forward once, for `saved` and `out`. Keeps no copy on the host.
 class Case {
@@ -31,6 +33,7 @@ class Case {
   std::string configuration() const;  // that a launch uses, as the library prints it
   int64_t allocated_bytes() const;
 
+  std::vector<TensorSpec> outputs() const;
   std::vector<std::string> output_names() const;
   std::vector<float> download(const std::string& name) const;  // after synchronising
   HostTensors inputs() const;                                  // generated afresh, equal to what was copied in
@@ -44,6 +47,8 @@ class Case {
 
  private:
   struct Slot;
+  void run_forward(const Bindings& backward);
+
   Problem problem_;
   Backend* backend_;
   lrnnx_memory memory_{};

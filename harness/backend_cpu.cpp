@@ -1,0 +1,56 @@
+// The processor and main memory.
+#include "harness/backend_cpu.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "harness/error.h"
+
+namespace lrnnx::bench {
+namespace {
+
+constexpr int64_t kAlignment = 256;
+
+class CpuBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  std::optional<std::string> unavailable() const override { return std::nullopt; }
+
+  std::string device_name() const override {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);) {
+      if (const size_t colon = line.find(": "); line.starts_with("model name") && colon != std::string::npos) {
+        return line.substr(colon + 2);
+      }
+    }
+    return "unknown processor";
+  }
+
+  Buffer allocate(int64_t bytes) override {
+    const int64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    void* data = std::aligned_alloc(kAlignment, static_cast<size_t>(rounded));
+    if (!data) throw SystemError(fmt::format("aligned_alloc of {} bytes: {}", bytes, std::strerror(errno)));
+    return Buffer(data, bytes, std::free);
+  }
+
+  void copy_in(void* destination, const void* host, int64_t bytes) override {
+    std::memcpy(destination, host, static_cast<size_t>(bytes));
+  }
+  void copy_out(void* host, const void* source, int64_t bytes) override {
+    std::memcpy(host, source, static_cast<size_t>(bytes));
+  }
+  void fill_bytes(void* destination, unsigned char value, int64_t bytes) override {
+    std::memset(destination, value, static_cast<size_t>(bytes));
+  }
+  void synchronize() override {}
+  void* stream() override { return nullptr; }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
+}  // namespace lrnnx::bench

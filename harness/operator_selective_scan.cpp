@@ -1,0 +1,278 @@
+// The table of the selective scan's tensors, and what is read off it.
+#include "harness/operator_selective_scan.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "harness/error.h"
+#include "reference/selective_scan.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using ForwardArgs = lrnnx_selective_scan_forward_args;
+using BackwardArgs = lrnnx_selective_scan_backward_args;
+
+enum class Layout {
+  channel_time,   // (B, D, L)
+  channel_state,  // (D, N)
+  channel,        // (D)
+  batch_state,    // (B, D, N)
+  matrix_B,       // (B, G, N, L) if variable, else (D, N)
+  matrix_C
+};
+
+// One tensor. A null member means that the call or the oracle does not know it.
+struct Row {
+  const char* name;
+  Layout layout;
+  bool weight = false;            // complex where the dtype is
+  bool Options::*when = nullptr;  // present only under this option
+  lrnnx_tensor ForwardArgs::*forward = nullptr;
+  lrnnx_tensor BackwardArgs::*backward = nullptr;
+  lrnnx_tensor BackwardArgs::*gradient = nullptr;
+  std::vector<double> reference::Inputs::*oracle_input = nullptr;
+  std::vector<double> reference::Gradients::*oracle_gradient = nullptr;
+  std::vector<double> reference::Outputs::*oracle_output = nullptr;
+};
+
+using F = ForwardArgs;
+using B = BackwardArgs;
+using I = reference::Inputs;
+using G = reference::Gradients;
+using O = reference::Outputs;
+
+// clang-format off
+constexpr Row kInputs[] = {
+    {"u", Layout::channel_time, false, nullptr, &F::u, &B::u, &B::du, &I::u, &G::du},
+    {"delta", Layout::channel_time, false, nullptr, &F::delta, &B::delta, &B::ddelta, &I::delta, &G::ddelta},
+    {"A", Layout::channel_state, true, nullptr, &F::A, &B::A, &B::dA, &I::A, &G::dA},
+    {"B", Layout::matrix_B, true, nullptr, &F::B, &B::B, &B::dB, &I::B, &G::dB},
+    {"C", Layout::matrix_C, true, nullptr, &F::C, &B::C, &B::dC, &I::C, &G::dC},
+    {"D", Layout::channel, false, &Options::D, &F::D, &B::D, &B::dD, &I::D, &G::dD},
+    {"z", Layout::channel_time, false, &Options::z, &F::z, &B::z, &B::dz, &I::z, &G::dz},
+    {"delta_bias", Layout::channel, false, &Options::delta_bias, &F::delta_bias, &B::delta_bias, &B::ddelta_bias,
+     &I::delta_bias, &G::ddelta_bias},
+    {"deltaA", Layout::channel_time, false, &Options::deltaA, &F::deltaA, &B::deltaA, &B::ddeltaA, &I::deltaA,
+     &G::ddeltaA},
+    {"h0", Layout::batch_state, true, &Options::h0, &F::h0, &B::h0, &B::dh0, &I::h0, &G::dh0},
+};
+constexpr Row kOutputs[] = {
+    {.name = "out", .layout = Layout::channel_time, .forward = &F::out, .oracle_output = &O::out},
+    {.name = "out_z", .layout = Layout::channel_time, .when = &Options::z, .forward = &F::out_z,
+     .oracle_output = &O::out_z},
+    {.name = "last_state", .layout = Layout::batch_state, .weight = true, .when = &Options::last_state,
+     .forward = &F::last_state, .oracle_output = &O::last_state},
+};
+// What only the backward reads.
+constexpr Row kSaved = {.name = "out", .layout = Layout::channel_time, .when = &Options::z, .backward = &B::out};
+constexpr Row kUpstream[] = {
+    {.name = "dout", .layout = Layout::channel_time, .backward = &B::dout},
+    {.name = "dlast_state", .layout = Layout::batch_state, .weight = true, .when = &Options::last_state,
+     .backward = &B::dlast_state},
+};
+// clang-format on
+
+struct Discretization {
+  const char* name;
+  lrnnx_discretization kernel;
+  reference::Discretization oracle;
+};
+constexpr Discretization kDiscretizations[] = {{"mamba", LRNNX_MAMBA, reference::Discretization::mamba},
+                                               {"zoh", LRNNX_ZOH, reference::Discretization::zoh},
+                                               {"bilinear", LRNNX_BILINEAR, reference::Discretization::bilinear},
+                                               {"dirac", LRNNX_DIRAC, reference::Discretization::dirac},
+                                               {"s7", LRNNX_S7, reference::Discretization::s7},
+                                               {"rglru", LRNNX_RGLRU, reference::Discretization::rglru}};
+
+const Discretization& find_discretization(const Problem& problem) {
+  for (const Discretization& row : kDiscretizations) {
+    if (row.name == problem.discretization) return row;
+  }
+  throw UsageError(fmt::format("discretization '{}' is none of the selective scan's", problem.discretization));
+}
+
+bool is_present(const Row& row, const Problem& problem) { return !row.when || problem.options.*row.when; }
+
+std::vector<int64_t> shape_of(Layout layout, const Problem& problem) {
+  const auto [batch, dim, seqlen, dstate, groups] = problem.shape;
+  const auto matrix = [&](bool variable) {
+    return variable ? std::vector<int64_t>{batch, groups, dstate, seqlen} : std::vector<int64_t>{dim, dstate};
+  };
+  switch (layout) {
+    case Layout::channel_time:
+      return {batch, dim, seqlen};
+    case Layout::channel_state:
+      return {dim, dstate};
+    case Layout::channel:
+      return {dim};
+    case Layout::batch_state:
+      return {batch, dim, dstate};
+    case Layout::matrix_B:
+      return matrix(problem.options.variable_B);
+    case Layout::matrix_C:
+      return matrix(problem.options.variable_C);
+  }
+  return {};
+}
+
+TensorSpec specification(const Row& row, const Problem& problem, Role role, const std::string& name) {
+  return {name, role, shape_of(row.layout, problem), row.weight && problem.dtype == "c64"};
+}
+
+bool is_backward(const Problem& problem) { return problem.direction == "backward"; }
+
+std::string gradient_name(const Row& row) { return std::string("d") + row.name; }
+
+// Calls visit(specification, member of the arguments) for each tensor that the call takes.
+template <class Visit>
+void for_each_forward_tensor(const Problem& problem, Visit visit) {
+  for (const Row& row : kInputs) {
+    if (is_present(row, problem)) visit(specification(row, problem, Role::input, row.name), row.forward);
+  }
+  for (const Row& row : kOutputs) {
+    if (is_present(row, problem)) visit(specification(row, problem, Role::output, row.name), row.forward);
+  }
+}
+
+template <class Visit>
+void for_each_backward_tensor(const Problem& problem, Visit visit) {
+  for (const Row& row : kInputs) {
+    if (is_present(row, problem)) visit(specification(row, problem, Role::input, row.name), row.backward);
+  }
+  if (is_present(kSaved, problem)) {
+    visit(specification(kSaved, problem, Role::intermediate, kSaved.name), kSaved.backward);
+  }
+  for (const Row& row : kUpstream) {
+    if (is_present(row, problem)) visit(specification(row, problem, Role::input, row.name), row.backward);
+  }
+  for (const Row& row : kInputs) {
+    if (is_present(row, problem)) visit(specification(row, problem, Role::output, gradient_name(row)), row.gradient);
+  }
+}
+
+// Owns the text that its `problem` points to.
+struct KernelProblem {
+  explicit KernelProblem(const Problem& from) : configuration(from.configuration) {
+    problem.discretization = find_discretization(from).kernel;
+    problem.dtype = from.dtype == "c64" ? LRNNX_C64 : LRNNX_F32;
+    problem.backend = from.backend == "cuda" ? LRNNX_CUDA : LRNNX_CPU;
+    for (const OptionName& option : option_names()) {
+      if (from.options.*option.value) problem.options |= option.bit;
+    }
+    problem.batch = from.shape.batch;
+    problem.dim = from.shape.dim;
+    problem.seqlen = from.shape.seqlen;
+    problem.dstate = from.shape.dstate;
+    problem.groups = from.shape.groups;
+    problem.configuration = configuration.c_str();
+  }
+  KernelProblem(const KernelProblem&) = delete;
+
+  std::string configuration;
+  lrnnx_selective_scan_problem problem{};
+};
+
+lrnnx_direction direction_of(const Problem& problem) { return is_backward(problem) ? LRNNX_BACKWARD : LRNNX_FORWARD; }
+
+template <class Args>
+void bind_memory(const Bindings& bindings, Args& args) {
+  args.saved = bindings.saved;
+  args.saved_bytes = bindings.memory.saved_bytes;
+  args.workspace = bindings.workspace;
+  args.workspace_bytes = bindings.memory.workspace_bytes;
+  args.stream = bindings.stream;
+}
+
+template <class Args>
+auto binder(const Bindings& bindings, Args& args) {
+  return [&](const TensorSpec& tensor, lrnnx_tensor Args::*member) {
+    // Contiguous: both strides are zero.
+    (args.*member).data = bindings.tensors.at(tensor.name);
+    (args.*member).size = tensor.elements();
+  };
+}
+
+}  // namespace
+
+std::vector<TensorSpec> SelectiveScanOperator::tensors(const Problem& problem) const {
+  std::vector<TensorSpec> specifications;
+  const auto collect = [&](TensorSpec specification, auto) { specifications.push_back(std::move(specification)); };
+  if (is_backward(problem)) {
+    for_each_backward_tensor(problem, collect);
+  } else {
+    for_each_forward_tensor(problem, collect);
+  }
+  return specifications;
+}
+
+lrnnx_memory SelectiveScanOperator::memory(const Problem& problem) const {
+  const KernelProblem kernel(problem);
+  lrnnx_memory memory{};
+  require_ok(lrnnx_selective_scan_memory(&kernel.problem, direction_of(problem), &memory),
+             "lrnnx_selective_scan_memory");
+  return memory;
+}
+
+std::string SelectiveScanOperator::configuration(const Problem& problem) const {
+  const KernelProblem kernel(problem);
+  std::array<char, 1024> text{};
+  require_ok(lrnnx_selective_scan_configuration(&kernel.problem, direction_of(problem), text.data(), text.size()),
+             "lrnnx_selective_scan_configuration");
+  return text.data();
+}
+
+std::function<void()> SelectiveScanOperator::bind(const Problem& problem, const Bindings& bindings) const {
+  const auto kernel = std::make_shared<KernelProblem>(problem);
+  if (is_backward(problem)) {
+    BackwardArgs args{};
+    bind_memory(bindings, args);
+    for_each_backward_tensor(problem, binder(bindings, args));
+    return [kernel, args] {
+      require_ok(lrnnx_selective_scan_backward(&kernel->problem, &args), "lrnnx_selective_scan_backward");
+    };
+  }
+  ForwardArgs args{};
+  bind_memory(bindings, args);
+  for_each_forward_tensor(problem, binder(bindings, args));
+  return [kernel, args] {
+    require_ok(lrnnx_selective_scan_forward(&kernel->problem, &args), "lrnnx_selective_scan_forward");
+  };
+}
+
+OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTensors& inputs) const {
+  const auto widen = [&](const char* name) {
+    const auto values = inputs.find(name);
+    return values == inputs.end() ? std::vector<double>()
+                                  : std::vector<double>(values->second.begin(), values->second.end());
+  };
+  const reference::Problem definition{.discretization = find_discretization(problem).oracle,
+                                      .complex = problem.dtype == "c64",
+                                      .batch = problem.shape.batch,
+                                      .dim = problem.shape.dim,
+                                      .seqlen = problem.shape.seqlen,
+                                      .dstate = problem.shape.dstate,
+                                      .groups = problem.shape.groups,
+                                      .variable_B = problem.options.variable_B,
+                                      .variable_C = problem.options.variable_C,
+                                      .delta_softplus = problem.options.delta_softplus};
+  reference::Inputs values;
+  for (const Row& row : kInputs) values.*row.oracle_input = widen(row.name);
+
+  OracleTensors expected;
+  if (is_backward(problem)) {
+    reference::Gradients gradients = reference::backward(definition, values, widen("dout"), widen("dlast_state"));
+    for (const Row& row : kInputs) {
+      if (is_present(row, problem)) expected[gradient_name(row)] = std::move(gradients.*row.oracle_gradient);
+    }
+  } else {
+    reference::Outputs outputs = reference::forward(definition, values);
+    for (const Row& row : kOutputs) {
+      if (is_present(row, problem)) expected[row.name] = std::move(outputs.*row.oracle_output);
+    }
+  }
+  return expected;
+}
+
+}  // namespace lrnnx::bench

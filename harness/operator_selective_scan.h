@@ -1,0 +1,18 @@
+// The selective scan as the harness sees it: its tensors, its calls, its oracle.
+#pragma once
+
+#include "harness/operators.h"
+
+namespace lrnnx::bench {
+
+class SelectiveScanOperator final : public Operator {
+ public:
+  std::string_view family() const override { return "selective_scan"; }
+  std::vector<TensorSpec> tensors(const Problem& problem) const override;
+  lrnnx_memory memory(const Problem& problem) const override;
+  std::string configuration(const Problem& problem) const override;
+  std::function<void()> bind(const Problem& problem, const Bindings& bindings) const override;
+  OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const override;
+};
+
+}  // namespace lrnnx::bench

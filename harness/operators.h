@@ -1,0 +1,42 @@
+// What the harness must know of an operator family to run and to check it. One file harness/operator_<family>.cpp and
+// one row in operators.cpp a family; everything else goes through this interface.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/problem.h"
+#include "harness/tensors.h"
+#include "lrnnx/lrnnx.h"
+
+namespace lrnnx::bench {
+
+// Where one problem's tensors lie on its backend.
+struct Bindings {
+  std::map<std::string, void*> tensors{};
+  void* saved = nullptr;
+  void* workspace = nullptr;
+  lrnnx_memory memory{};
+  void* stream = nullptr;
+};
+
+class Operator {
+ public:
+  virtual ~Operator() = default;
+  virtual std::string_view family() const = 0;
+  virtual std::vector<TensorSpec> tensors(const Problem& problem) const = 0;
+  // All four may throw LibraryError.
+  virtual lrnnx_memory memory(const Problem& problem) const = 0;
+  virtual std::string configuration(const Problem& problem) const = 0;
+  // One call through the C ABI, with every argument laid out beforehand.
+  virtual std::function<void()> bind(const Problem& problem, const Bindings& bindings) const = 0;
+  // What each output should be, from the fp64 reference.
+  virtual OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const = 0;
+};
+
+const Operator& find_operator(const std::string& family);
+
+}  // namespace lrnnx::bench

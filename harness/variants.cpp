@@ -1,0 +1,57 @@
+// Reads the library's table of variants, and matches globs.
+#include "harness/variants.h"
+
+#include <algorithm>
+
+#include "harness/error.h"
+#include "lrnnx/lrnnx.h"
+
+namespace lrnnx::bench {
+
+std::string Variant::operation() const { return family + '.' + discretization + '.' + dtype + '.' + direction; }
+
+std::string Variant::name() const { return operation() + '.' + backend; }
+
+const std::vector<Variant>& variants() {
+  static const std::vector<Variant> table = [] {
+    std::vector<Variant> rows;
+    for (int64_t i = 0; i < lrnnx_variant_count(); ++i) {
+      lrnnx_variant row{};
+      require_ok(lrnnx_variant_at(i, &row), "lrnnx_variant_at");
+      rows.push_back({row.family, row.discretization, row.dtype, row.direction, row.backend});
+    }
+    return rows;
+  }();
+  return table;
+}
+
+bool has_variant(const Problem& problem) {
+  const std::string name = variant_name(problem);
+  return std::any_of(variants().begin(), variants().end(), [&](const Variant& v) { return v.name() == name; });
+}
+
+bool glob_matches(std::string_view pattern, std::string_view name) {
+  while (!pattern.empty()) {
+    const char p = pattern.front();
+    if (p == '*') {
+      pattern.remove_prefix(1);
+      for (size_t skip = 0; skip <= name.size(); ++skip) {
+        if (glob_matches(pattern, name.substr(skip))) return true;
+      }
+      return false;
+    }
+    if (name.empty()) return false;
+    size_t length = 1;
+    bool matches = p == '?' || p == name.front();
+    if (const size_t close = pattern.find(']', 1); p == '[' && close != std::string_view::npos) {
+      matches = pattern.substr(1, close - 1).find(name.front()) != std::string_view::npos;
+      length = close + 1;
+    }
+    if (!matches) return false;
+    pattern.remove_prefix(length);
+    name.remove_prefix(1);
+  }
+  return name.empty();
+}
+
+}  // namespace lrnnx::bench
