@@ -1,0 +1,422 @@
+// Suites, axes and filters to problems.
+#include "harness/suite.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <unordered_set>
+
+#include "harness/backend.h"
+#include "harness/error.h"
+#include "harness/fill.h"
+#include "harness/variants.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The values of every axis as text; all combinations are meant. Later axes vary faster.
+using Axes = std::map<std::string, std::vector<std::string>>;
+
+const std::vector<std::string>& axis_names() {
+  static const std::vector<std::string> kNames = {"batch",  "dim",     "groups", "dstate",
+                                                  "seqlen", "options", "fill",   "direction"};
+  return kNames;
+}
+
+constexpr const char* kEveryOption = "every";    // of axis options: all combinations of options
+constexpr const char* kGroupPerChannel = "dim";  // of axis groups
+
+std::vector<std::string> every_option_set() {
+  const auto names = option_names();
+  std::vector<std::string> sets;
+  for (uint32_t bits = 0; bits < uint32_t{1} << names.size(); ++bits) {
+    Options options;
+    for (size_t i = 0; i < names.size(); ++i) options.*names[i].value = bits >> i & 1;
+    sets.push_back(to_string(options));
+  }
+  return sets;
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::stringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  if (text.empty() || text.back() == separator) parts.emplace_back();
+  return parts;
+}
+
+// One text of an axis, a range perhaps, to the values it stands for.
+std::vector<std::string> axis_values(const std::string& axis, const std::string& text) {
+  if (axis == "options") {
+    if (text == kEveryOption) return every_option_set();
+    return {to_string(parse_options(text))};
+  }
+  if (axis == "fill") return {find_fill(text).name};
+  if (axis == "direction") {
+    if (text != "forward" && text != "backward") {
+      throw UsageError(fmt::format("direction '{}': expected forward or backward", text));
+    }
+    return {text};
+  }
+  if (axis == "groups" && text == kGroupPerChannel) return {text};
+  std::vector<std::string> values;
+  for (const int64_t value : parse_axis_values(text, axis)) values.push_back(std::to_string(value));
+  return values;
+}
+
+void set_axis(Problem& problem, const std::string& axis, const std::string& value) {
+  if (axis == "options") {
+    problem.options = parse_options(value);
+  } else if (axis == "fill") {
+    problem.fill = value;
+  } else if (axis == "direction") {
+    problem.direction = value;
+  } else {
+    for (const ShapeAxis& candidate : shape_axes()) {
+      if (candidate.name != axis) continue;
+      // dim is set before groups.
+      problem.shape.*candidate.value = value == kGroupPerChannel ? problem.shape.dim : parse_integer(value, axis);
+    }
+  }
+}
+
+// What a case of a suite, or a problem line, stands for.
+struct Grid {
+  std::vector<Problem> operations;  // family, discretization, dtype; and backend and configuration of a line
+  Axes axes;
+};
+
+class ProblemList {
+ public:
+  void add(const Grid& grid, const std::vector<std::string>& backends) {
+    for (const Problem& operation : grid.operations) add(operation, grid.axes, backends, 0);
+  }
+  std::vector<Problem> take() { return std::move(problems_); }
+
+ private:
+  void add(Problem problem, const Axes& axes, const std::vector<std::string>& backends, size_t depth) {
+    if (depth < axis_names().size()) {
+      const std::string& axis = axis_names()[depth];
+      for (const std::string& value : axes.at(axis)) {
+        set_axis(problem, axis, value);
+        add(problem, axes, backends, depth + 1);
+      }
+      return;
+    }
+    // One list of options serves both directions; what only the forward takes is left out of the backward.
+    if (problem.direction == "backward") problem.options.save = false;
+    validate(problem);
+    for (const std::string& backend : backends) {
+      if (!backend.empty()) problem.backend = backend;
+      if (seen_.insert(to_string(problem)).second) problems_.push_back(problem);
+    }
+  }
+
+  std::vector<Problem> problems_;
+  std::unordered_set<std::string> seen_;
+};
+
+// family.discretization.dtype of the variants that a glob matches.
+std::vector<Problem> find_operations(const std::string& glob, const std::string& origin) {
+  std::vector<Problem> found;
+  std::set<std::string> names;
+  for (const Variant& variant : variants()) {
+    const std::string name = fmt::format("{}.{}.{}", variant.family, variant.discretization, variant.dtype);
+    if (!names.insert(name).second || !glob_matches(glob, name)) continue;
+    Problem problem;
+    problem.family = variant.family;
+    problem.discretization = variant.discretization;
+    problem.dtype = variant.dtype;
+    found.push_back(problem);
+  }
+  if (found.empty()) {
+    throw UsageError(fmt::format("{}: operator '{}' matches none of {}", origin, glob,
+                                 join_or(std::vector<std::string>(names.begin(), names.end()))));
+  }
+  return found;
+}
+
+// --- suites -----------------------------------------------------------------------------------------------------
+
+// nlohmann keeps the last of two equal keys without a word.
+Json parse_json(const std::string& text, const std::string& origin) {
+  std::vector<std::set<std::string>> open_objects;
+  const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
+    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
+    if (event == Json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
+      throw UsageError(fmt::format("{}: key {} is given twice", origin, parsed.dump()));
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, refuse_duplicates);
+  } catch (const Json::parse_error& error) {
+    throw UsageError(fmt::format("{}: {}", origin, error.what()));
+  }
+}
+
+void require_keys(const Json& object, const std::vector<std::string>& allowed, const std::string& where) {
+  if (!object.is_object()) throw UsageError(fmt::format("{}: expected an object, not {}", where, object.dump()));
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(allowed.begin(), allowed.end(), key) == allowed.end()) {
+      throw UsageError(fmt::format("{}: unknown key '{}': expected {}", where, key, join_or(allowed)));
+    }
+  }
+}
+
+// A string, a whole number, or a list of these.
+std::vector<std::string> texts_of(const Json& value, const std::string& where) {
+  std::vector<std::string> texts;
+  for (const Json& item : value.is_array() ? value : Json::array({value})) {
+    if (item.is_string()) {
+      texts.push_back(item.get<std::string>());
+    } else if (item.is_number_integer()) {
+      texts.push_back(item.dump());
+    } else {
+      throw UsageError(
+          fmt::format("{}: expected whole numbers, strings or a list of these, not {}", where, item.dump()));
+    }
+  }
+  if (texts.empty()) throw UsageError(fmt::format("{}: the list is empty", where));
+  return texts;
+}
+
+Grid parse_case(const Json& object, const std::string& where, const Axes& overrides) {
+  std::vector<std::string> allowed = {"description", "operator", "seed"};
+  allowed.insert(allowed.end(), axis_names().begin(), axis_names().end());
+  require_keys(object, allowed, where);
+
+  Grid grid;
+  for (const std::string& glob : texts_of(object.value("operator", Json("*")), where + ": operator")) {
+    for (Problem& operation : find_operations(glob, where)) {
+      if (object.contains("seed")) {
+        if (!object["seed"].is_number_unsigned()) {
+          throw UsageError(fmt::format("{}: seed: expected a whole number, not {}", where, object["seed"].dump()));
+        }
+        operation.seed = object["seed"].get<uint64_t>();
+      }
+      grid.operations.push_back(std::move(operation));
+    }
+  }
+  grid.axes = {{"groups", {"1"}},
+               {"options", {to_string(Options{})}},
+               {"fill", {Problem{}.fill}},
+               {"direction", {"forward", "backward"}}};
+  for (const std::string& axis : axis_names()) {
+    if (object.contains(axis)) {
+      std::vector<std::string> values;
+      for (const std::string& text : texts_of(object[axis], fmt::format("{}: {}", where, axis))) {
+        try {
+          const auto more = axis_values(axis, text);
+          values.insert(values.end(), more.begin(), more.end());
+        } catch (const UsageError& error) {
+          throw UsageError(fmt::format("{}: {}", where, error.what()));
+        }
+      }
+      grid.axes[axis] = values;
+    }
+    if (overrides.contains(axis)) grid.axes[axis] = overrides.at(axis);
+    if (!grid.axes.contains(axis)) throw UsageError(fmt::format("{}: axis {} is missing", where, axis));
+  }
+  return grid;
+}
+
+std::vector<Grid> parse_suite(const std::string& text, const std::string& origin, const Axes& overrides) {
+  const Json suite = parse_json(text, origin);
+  require_keys(suite, {"description", "cases"}, origin);
+  if (!suite.contains("cases") || !suite["cases"].is_array() || suite["cases"].empty()) {
+    throw UsageError(fmt::format("{}: expected a list 'cases' with at least one case", origin));
+  }
+  std::vector<Grid> grids;
+  for (size_t i = 0; i < suite["cases"].size(); ++i) {
+    grids.push_back(parse_case(suite["cases"][i], fmt::format("{}: case {}", origin, i + 1), overrides));
+  }
+  return grids;
+}
+
+// --- command line -----------------------------------------------------------------------------------------------
+
+// Values of one axis given more than once add up.
+Axes parse_axis_flags(const std::vector<std::string>& flags) {
+  Axes axes;
+  for (const std::string& flag : flags) {
+    const size_t equals = flag.find('=');
+    const std::string axis = flag.substr(0, equals);
+    if (equals == std::string::npos ||
+        std::find(axis_names().begin(), axis_names().end(), axis) == axis_names().end()) {
+      throw UsageError(fmt::format("--axis '{}': expected AXIS=VALUES with axis {}", flag, join_or(axis_names())));
+    }
+    const std::string text = flag.substr(equals + 1);
+    // The commas of an option set belong to it.
+    const auto parts = axis == "fill" || axis == "direction" ? split(text, ',') : std::vector<std::string>{text};
+    for (const std::string& part : parts) {
+      const auto values = axis_values(axis, part);
+      axes[axis].insert(axes[axis].end(), values.begin(), values.end());
+    }
+  }
+  return axes;
+}
+
+Grid grid_of(const Problem& problem, const Axes& overrides) {
+  Grid grid{.operations = {problem}, .axes = {}};
+  for (const ShapeAxis& axis : shape_axes()) grid.axes[axis.name] = {std::to_string(problem.shape.*axis.value)};
+  grid.axes["options"] = {to_string(problem.options)};
+  grid.axes["fill"] = {problem.fill};
+  grid.axes["direction"] = {problem.direction};
+  for (const auto& [axis, values] : overrides) grid.axes[axis] = values;
+  return grid;
+}
+
+std::vector<std::string> selected_backends(const std::string& flag) {
+  if (flag == "all") return backend_names();
+  return {std::string(backend(flag).name())};
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  if (!(text << file.rdbuf())) throw SystemError(fmt::format("cannot read {}", path));
+  return text.str();
+}
+
+std::vector<Problem> filter_problems(std::vector<Problem> problems, const std::string& filter) {
+  if (filter.empty()) return problems;
+  std::vector<Problem> kept;
+  std::set<std::string> names;
+  for (Problem& problem : problems) {
+    const std::string name = variant_name(problem);
+    if (glob_matches(filter, name)) kept.push_back(std::move(problem));
+    names.insert(name);
+  }
+  if (kept.empty()) {
+    throw UsageError(fmt::format("--filter '{}' matches none of the selected variants: {}", filter,
+                                 join_or(std::vector<std::string>(names.begin(), names.end()))));
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::vector<int64_t> parse_axis_values(std::string_view text, std::string_view axis) {
+  const std::string_view whole = text;
+  if (text.size() >= 2 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
+  constexpr size_t kMostValues = 10000;
+  std::vector<int64_t> values;
+  for (const std::string& item : split(std::string(text), ',')) {
+    const auto parts = split(item, ':');
+    const auto refuse = [&](const char* why) {
+      throw UsageError(
+          fmt::format("{} '{}': {}: expected values like 1024, 2^10 or ranges FIRST:LAST, FIRST:LAST:+STEP, "
+                      "FIRST:LAST:xFACTOR, joined by commas",
+                      axis, whole, why));
+    };
+    if (parts.size() > 3) refuse("too many colons");
+    const int64_t first = parse_integer(parts[0], axis);
+    const int64_t last = parts.size() > 1 ? parse_integer(parts[1], axis) : first;
+    const bool geometric = parts.size() == 3 && parts[2].starts_with('x');
+    if (parts.size() == 3 && !geometric && !parts[2].starts_with('+')) refuse("the step begins with + or x");
+    const int64_t step = parts.size() == 3 ? parse_integer(std::string_view(parts[2]).substr(1), axis) : 1;
+    if (geometric && step < 2) refuse("the factor is at least 2");
+    if (last < first) refuse("the range is empty");
+    for (int64_t value = first; value <= last;) {
+      values.push_back(value);
+      if (values.size() > kMostValues) refuse("more than 10000 values");
+      if (geometric ? __builtin_mul_overflow(value, step, &value) : __builtin_add_overflow(value, step, &value)) break;
+    }
+  }
+  return values;
+}
+
+std::string find_suite(const std::string& name_or_path) {
+  namespace fs = std::filesystem;
+  if (fs::is_regular_file(name_or_path)) return name_or_path;
+  std::vector<std::string> tried = {name_or_path};
+  if (name_or_path.find('/') == std::string::npos && !name_or_path.ends_with(".json")) {
+    std::error_code ignored;
+    const fs::path binary = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+    // Beside the executable, installed (bin/ and share/lrnnx-bench/), in the source tree of a build directory, and
+    // in the source tree that this was built from.
+    for (const fs::path& folder : {binary / "suites", binary / "../share/lrnnx-bench/suites", binary / "../../suites",
+                                   fs::path(LRNNX_SUITES_DIR)}) {
+      const fs::path path = (folder / (name_or_path + ".json")).lexically_normal();
+      if (fs::is_regular_file(path)) return path;
+      tried.push_back(path);
+    }
+  }
+  throw UsageError(fmt::format("suite '{}': no such file: {}", name_or_path, fmt::join(tried, ", ")));
+}
+
+std::vector<Problem> expand_suite(const std::string& json_text, const std::string& origin,
+                                  const std::vector<std::string>& backends) {
+  ProblemList problems;
+  for (const Grid& grid : parse_suite(json_text, origin, {})) problems.add(grid, backends);
+  return problems.take();
+}
+
+std::vector<Problem> select_problems(const Selection& selection) {
+  const Axes overrides = parse_axis_flags(selection.axes);
+  ProblemList list;
+  if (!selection.problems.empty()) {
+    // A line names its backend; the flag replaces it.
+    const auto backends =
+        selection.backend.empty() ? std::vector<std::string>{""} : selected_backends(selection.backend);
+    for (const std::string& line : selection.problems) list.add(grid_of(parse_problem(line), overrides), backends);
+  } else {
+    const auto backends = selection.backend.empty() ? std::vector<std::string>{std::string(default_backend().name())}
+                                                    : selected_backends(selection.backend);
+    const std::string path = find_suite(selection.suite);
+    for (const Grid& grid : parse_suite(read_file(path), path, overrides)) list.add(grid, backends);
+  }
+  std::vector<Problem> problems = filter_problems(list.take(), selection.filter);
+  for (Problem& problem : problems) {
+    if (selection.seed) problem.seed = *selection.seed;
+    if (!selection.configuration.empty()) problem.configuration = selection.configuration;
+  }
+  return problems;
+}
+
+void add_selection_flags(CLI::App& app, Selection& selection, const std::string& default_suite) {
+  selection.suite = default_suite;
+  auto* suite = app.add_option("-s,--suite", selection.suite, "Suite to run: a name in suites/, or a JSON file")
+                    ->type_name("NAME|FILE")
+                    ->capture_default_str()
+                    ->group("Selection");
+  app.add_option(
+         "-p,--problem", selection.problems,
+         "One problem instead of a suite, as a failure prints it: 'VARIANT batch=.. dim=.. seqlen=.. dstate=..'. "
+         "May be repeated")
+      ->type_name("LINE")
+      ->allow_extra_args(false)
+      ->excludes(suite)
+      ->group("Selection");
+  app.add_option("-a,--axis", selection.axes,
+                 fmt::format("Replace an axis by these values: seqlen=1024,2048 or seqlen=[2^10:2^16:x2] or "
+                             "options=B,C,z. Axes: {}. Repeat to add values",
+                             fmt::join(axis_names(), ", ")))
+      ->type_name("AXIS=VALUES")
+      ->allow_extra_args(false)
+      ->group("Selection");
+  app.add_option("-f,--filter", selection.filter, "Only variants whose name matches, such as '*.backward.*'")
+      ->type_name("GLOB")
+      ->group("Selection");
+  app.add_option("-b,--backend", selection.backend,
+                 "cpu, cuda or all; without it cuda if there is a device, else cpu, or what a problem line says")
+      ->type_name("NAME")
+      ->group("Selection");
+  app.add_option("--seed", selection.seed, "Seed of the inputs of every problem")->type_name("N")->group("Selection");
+  app.add_option("--config", selection.configuration,
+                 "Launch configuration for every problem, as KEY=VALUE,KEY=VALUE (see the column configuration)")
+      ->type_name("TEXT")
+      ->group("Selection");
+}
+
+}  // namespace lrnnx::bench
