@@ -1,0 +1,161 @@
+// What is reported for a problem. A new metric is one more entry here.
+#include "harness/metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace lrnnx::bench {
+namespace {
+
+template <auto Member>
+Value of_summary(const Row& row) {
+  return row.summary ? Value((*row.summary).*Member) : Value();
+}
+
+template <auto Member>
+Value of_problem(const Row& row) {
+  return Value(row.problem.*Member);
+}
+
+template <auto Member>
+Value of_shape(const Row& row) {
+  return Value(row.problem.shape.*Member);
+}
+
+template <auto Member>
+Value of_cost(const Row& row) {
+  const auto value = row.cost.*Member;
+  if constexpr (std::is_same_v<decltype(value), const double>)
+    return Value(value);
+  else
+    return value ? Value(*value) : Value();
+}
+
+// `count` of the cost a nanosecond: G/s.
+Value per_nanosecond(const Row& row, double count) {
+  return row.summary && row.summary->median > 0 ? Value(1e-6 * count / row.summary->median) : Value();
+}
+
+const Metric kMetrics[] = {
+    {"family", "", "operator family", "family", Shown::if_varies, "", of_problem<&Problem::family>},
+    {"discretization", "", "how A and the step become the transition", "discretization", Shown::if_varies, "",
+     of_problem<&Problem::discretization>},
+    {"dtype", "", "type of the weights and states", "dtype", Shown::if_varies, "", of_problem<&Problem::dtype>},
+    {"direction", "", "forward or backward", "direction", Shown::always, "", of_problem<&Problem::direction>},
+    {"backend", "", "what runs it", "backend", Shown::if_varies, "", of_problem<&Problem::backend>},
+    {"batch", "", "sequences", "batch", Shown::always, "{}", of_shape<&Shape::batch>},
+    {"dim", "", "channels", "dim", Shown::always, "{}", of_shape<&Shape::dim>},
+    {"seqlen", "", "time steps", "seqlen", Shown::always, "{}", of_shape<&Shape::seqlen>},
+    {"dstate", "", "states a channel", "dstate", Shown::if_varies, "{}", of_shape<&Shape::dstate>},
+    {"groups", "", "groups of channels that share B and C", "groups", Shown::if_varies, "{}", of_shape<&Shape::groups>},
+    {"options", "", "optional parts of the operator; B and C mean variable B and C", "options", Shown::if_varies, "",
+     [](const Row& row) -> Value {
+       Options options = row.problem.options;
+       options.save = false;  // told by the column of its own
+       return to_string(options);
+     }},
+    {"save", "", "forward in training: also writes what the backward reads", "save", Shown::if_varies, "",
+     [](const Row& row) -> Value {
+       if (row.problem.direction != "forward") return {};
+       return row.problem.options.save ? "yes" : "no";
+     }},
+    {"fill", "", "distribution of the inputs", "fill", Shown::if_varies, "", of_problem<&Problem::fill>},
+    {"seed", "", "seed given by the user", "seed", Shown::never, "{}",
+     [](const Row& row) -> Value { return static_cast<int64_t>(row.problem.seed); }},
+    {"cache", "", "cold: caches flushed before each sample", "cache", Shown::if_varies, "",
+     [](const Row& row) -> Value { return std::string(to_string(row.cache)); }},
+    {"median_ms", "ms", "median time of one launch", "median ms", Shown::always, "{:.4f}",
+     of_summary<&Summary::median>},
+    {"spread", "%", "interquartile range over the median", "spread", Shown::always, "{:.1f} %",
+     [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_spread()) : Value(); }},
+    {"min_ms", "ms", "fastest sample", "min ms", Shown::never, "{:.4f}", of_summary<&Summary::min>},
+    {"q1_ms", "ms", "first quartile", "q1 ms", Shown::never, "{:.4f}", of_summary<&Summary::q1>},
+    {"q3_ms", "ms", "third quartile", "q3 ms", Shown::never, "{:.4f}", of_summary<&Summary::q3>},
+    {"max_ms", "ms", "slowest sample", "max ms", Shown::never, "{:.4f}", of_summary<&Summary::max>},
+    {"low_ms", "ms", "lower end of the median's confidence interval", "low ms", Shown::never, "{:.4f}",
+     [](const Row& row) -> Value { return row.summary ? Value(row.summary->median_interval.low) : Value(); }},
+    {"high_ms", "ms", "upper end of the median's confidence interval", "high ms", Shown::never, "{:.4f}",
+     [](const Row& row) -> Value { return row.summary ? Value(row.summary->median_interval.high) : Value(); }},
+    {"confidence", "%", "what that interval covers", "confidence", Shown::never, "{:.1f} %",
+     [](const Row& row) -> Value {
+       return row.summary ? Value(100 * row.summary->median_interval.coverage) : Value();
+     }},
+    {"deviation", "%", "sample standard deviation over the mean", "deviation", Shown::never, "{:.1f} %",
+     [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_deviation) : Value(); }},
+    {"samples", "", "launches timed", "samples", Shown::always, "{}",
+     [](const Row& row) -> Value { return row.summary ? Value(static_cast<int64_t>(row.summary->count)) : Value(); }},
+    {"stopped", "", "why sampling stopped", "stopped", Shown::if_varies, "",
+     [](const Row& row) -> Value { return row.measurement ? Value(row.measurement->stopped) : Value(); }},
+    {"floor_ms", "ms", "least time that the machine's measured ceilings allow", "floor ms", Shown::always, "{:.4f}",
+     [](const Row& row) -> Value { return row.floor ? Value(row.floor->ms) : Value(); }},
+    {"floor_fraction", "%", "floor over median", "of floor", Shown::always, "{:.0f} %",
+     [](const Row& row) -> Value {
+       if (!row.floor || !row.summary || !(row.summary->median > 0)) return {};
+       return 100 * row.floor->ms / row.summary->median;
+     }},
+    {"binds", "", "unit that the floor keeps busy", "binds", Shown::always, "",
+     [](const Row& row) -> Value { return row.floor ? Value(row.floor->binds) : Value(); }},
+    {"gb_per_s", "GB/s", "least bytes over the median time", "GB/s", Shown::always, "{:.1f}",
+     [](const Row& row) { return per_nanosecond(row, row.cost.bytes); }},
+    {"gupdates_per_s", "G/s", "state updates (batch * dim * seqlen * dstate) over the median time", "G updates/s",
+     Shown::always, "{:.2f}", [](const Row& row) { return per_nanosecond(row, row.cost.state_updates); }},
+    {"state_updates", "", "batch * dim * seqlen * dstate", "updates", Shown::never, "{:.0f}",
+     of_cost<&Cost::state_updates>},
+    {"bytes", "B", "every input read once, every output written once", "bytes", Shown::never, "{:.0f}",
+     of_cost<&Cost::bytes>},
+    {"exp2", "", "least exp2 and reciprocals", "exp2", Shown::never, "{:.0f}", of_cost<&Cost::exp2>},
+    {"issue_slots", "", "least lane instructions", "slots", Shown::never, "{:.0f}", of_cost<&Cost::issue_slots>},
+    {"saved_bytes", "B", "what the forward keeps for the backward", "saved", Shown::never, "{}",
+     [](const Row& row) -> Value { return row.memory ? Value(row.memory->saved_bytes) : Value(); }},
+    {"workspace_bytes", "B", "scratch memory of one call", "workspace", Shown::never, "{}",
+     [](const Row& row) -> Value { return row.memory ? Value(row.memory->workspace_bytes) : Value(); }},
+    {"rel_error", "", "largest ||output - oracle|| / ||oracle|| over the outputs", "rel. error", Shown::always,
+     "{:.1e}",
+     [](const Row& row) -> Value {
+       if (!row.check || row.check->tensors.empty()) return {};
+       double worst = 0;
+       for (const Comparison& tensor : row.check->tensors)
+         worst = tensor.rel_l2 <= worst ? worst : tensor.rel_l2;  // keeps a NaN
+       return worst;
+     }},
+    {"verdict", "", "passed, failed, skipped, error, unchecked, or invalid (faster than the machine can be)", "verdict",
+     Shown::always, "", [](const Row& row) -> Value { return std::string(to_string(row.verdict)); }},
+    {"configuration", "", "launch configuration that ran", "configuration", Shown::always, "",
+     [](const Row& row) -> Value { return row.configuration.empty() ? Value() : Value(row.configuration); }},
+    {"note", "", "what to know when reading the time", "note", Shown::if_varies, "",
+     [](const Row& row) -> Value { return row.note.empty() ? Value() : Value(row.note); }},
+    {"reason", "", "why the verdict is not passed", "reason", Shown::never, "",
+     [](const Row& row) -> Value { return row.reason.empty() ? Value() : Value(row.reason); }},
+};
+
+}  // namespace
+
+const char* to_string(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::passed:
+      return "passed";
+    case Verdict::failed:
+      return "failed";
+    case Verdict::skipped:
+      return "skipped";
+    case Verdict::error:
+      return "error";
+    case Verdict::unchecked:
+      return "unchecked";
+    case Verdict::invalid:
+      return "invalid";
+  }
+  return "?";
+}
+
+std::span<const Metric> metrics() { return kMetrics; }
+
+std::string table_text(const Metric& metric, const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return text->empty() ? "-" : *text;
+  if (const auto* number = std::get_if<double>(&value)) return fmt::format(fmt::runtime(metric.format), *number);
+  if (const auto* count = std::get_if<int64_t>(&value)) return fmt::format(fmt::runtime(metric.format), *count);
+  return "-";
+}
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,68 @@
+// The one table of what is reported for a problem; every output format is made from it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "harness/check.h"
+#include "harness/cost.h"
+#include "harness/stats.h"
+#include "harness/timing.h"
+#include "lrnnx/lrnnx.h"
+
+namespace lrnnx::bench {
+
+enum class Verdict {
+  passed,
+  failed,     // wrong numbers: not timed
+  skipped,    // this machine or this build does not compute it
+  error,      // the variant or the machine broke
+  unchecked,  // timed without asking the oracle
+  invalid     // a cold time that would need more than the measured copy rate
+};
+const char* to_string(Verdict verdict);
+
+// One problem, checked and timed in one cache state.
+struct Row {
+  Problem problem;
+  Verdict verdict = Verdict::error;
+  std::string reason;  // why not passed
+  std::string note;    // what to know when reading the time
+  std::optional<CheckResult> check;
+  CacheState cache = CacheState::cold;
+  std::optional<Measurement> measurement;
+  std::optional<Summary> summary;  // of the measurement's samples
+  Cost cost;
+  std::optional<Floor> floor;
+  std::optional<lrnnx_memory> memory;
+  std::string configuration;
+};
+
+using Value = std::variant<std::monostate, double, int64_t, std::string>;
+
+enum class Shown {
+  always,     // a column of the table
+  if_varies,  // a column if the rows differ, else one word above the table
+  never       // in files only
+};
+
+struct Metric {
+  const char* tag;
+  const char* unit;  // "" for text and counts
+  const char* description;
+  const char* heading;  // in the table
+  Shown shown;
+  const char* format;  // of numbers in the table, as fmt takes it
+  Value (*compute)(const Row& row);
+};
+
+std::span<const Metric> metrics();
+
+// As the table shows it: "-" if there is none.
+std::string table_text(const Metric& metric, const Value& value);
+
+}  // namespace lrnnx::bench
