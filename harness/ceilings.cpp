@@ -58,9 +58,9 @@ Ceilings measure_ceilings(Backend& backend) {
     ceilings.issue_slots_per_second = rates.fma_per_second;
     ceilings.clock_hz = rates.clock_hz;
     const auto timer = make_timer(backend);
-    const Measurement empty =
-        measure(*timer, [&] { launch_empty_kernel(backend.stream()); },
-                {.cache = CacheState::warm, .min_samples = 100, .min_seconds = 0}, "empty kernel");
+    const Measurement empty = measure(
+        *timer, [&] { launch_empty_kernel(backend.stream()); },
+        {.cache = CacheState::warm, .min_samples = 100, .min_seconds = 0}, "empty kernel");
     ceilings.empty_launch_ms = summarize(empty.samples_ms).median;
     return ceilings;
   }

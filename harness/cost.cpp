@@ -39,8 +39,8 @@ double exp2_of_a_step(const Problem& problem) {
 
 Cost cost(const Problem& problem) {
   const Shape& shape = problem.shape;
-  const double steps = static_cast<double>(shape.batch) * static_cast<double>(shape.dim) *
-                       static_cast<double>(shape.seqlen);
+  const double steps =
+      static_cast<double>(shape.batch) * static_cast<double>(shape.dim) * static_cast<double>(shape.seqlen);
   Cost result{.state_updates = steps * static_cast<double>(shape.dstate), .bytes = 0, .exp2 = {}, .issue_slots = {}};
   for (const TensorSpec& tensor : tensors(problem)) result.bytes += static_cast<double>(tensor.bytes());
   for (const DeclaredCost& declared : kDeclared) {

@@ -91,6 +91,7 @@ std::string table_text(const Report& report) {
   if (!shared.empty()) text += fmt::format("in every row: {}\n", shared);
   if (!text.empty()) text += '\n';
   text += format_table(columns, cells);
+  if (report.signal != 0) text += fmt::format("\nended by signal {} before the last problem\n", report.signal);
   for (const Row& row : report.rows)
     if (!row.reason.empty())
       text += fmt::format("\n{} {}\n  {}\n", to_string(row.verdict), to_string(row.problem), row.reason);
@@ -122,6 +123,7 @@ std::string json_text(const Report& report) {
                    {{"min_samples", report.options.min_samples},
                     {"min_seconds", report.options.min_seconds},
                     {"timeout_seconds", report.options.timeout_seconds}}},
+                  {"complete", report.signal == 0},
                   {"ceilings", ceilings},
                   {"metrics", described}};
   // A result a line: thousands of samples would otherwise take a line each.

@@ -19,6 +19,7 @@ struct Report {
   MeasureOptions options;
   std::map<std::string, Ceilings> ceilings;  // by backend, of those that ran
   std::vector<Row> rows;
+  int signal = 0;  // that ended the sweep before its last problem; 0: none did
 };
 
 // One line a row; what is the same in all rows stands above it once, reasons of what did not pass below.

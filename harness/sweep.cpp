@@ -6,7 +6,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "harness/case.h"
@@ -21,6 +23,32 @@ namespace {
 constexpr double kCopyTolerance = 1.02;
 // Below this many times an empty kernel, a time says more about launching than about the kernel.
 constexpr double kShortLaunch = 3;
+
+volatile std::sig_atomic_t g_signal = 0;
+
+// While it lives, the first SIGINT or SIGTERM lets the problem in flight finish, so that what was measured is reported;
+// the second one ends the program at once.
+class StopOnSignal {
+ public:
+  StopOnSignal() {
+    g_signal = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int signal) { g_signal = signal; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+    sigaction(SIGINT, &action, &interrupt_);
+    sigaction(SIGTERM, &action, &terminate_);
+  }
+  ~StopOnSignal() {
+    sigaction(SIGINT, &interrupt_, nullptr);
+    sigaction(SIGTERM, &terminate_, nullptr);
+  }
+  StopOnSignal(const StopOnSignal&) = delete;
+  StopOnSignal& operator=(const StopOnSignal&) = delete;
+
+ private:
+  struct sigaction interrupt_ {};
+  struct sigaction terminate_ {};
+};
 
 // One line a row on stderr; on a terminal also what is being done now.
 class Progress {
@@ -177,12 +205,19 @@ class Sweep {
 }  // namespace
 
 Report sweep(const std::vector<Problem>& problems, const SweepOptions& options) {
+  const StopOnSignal stop;
   Sweep sweep(problems.size(), options);
-  for (const Problem& problem : problems) sweep.run(problem);
-  return sweep.take();
+  for (const Problem& problem : problems) {
+    if (g_signal != 0) break;
+    sweep.run(problem);
+  }
+  Report report = sweep.take();
+  report.signal = g_signal;
+  return report;
 }
 
 int exit_code_of(const Report& report) {
+  if (report.signal != 0) return 128 + report.signal;
   const auto any = [&](auto&& predicate) { return std::ranges::any_of(report.rows, predicate); };
   ExitCode code = ExitCode::ok;
   if (any([](const Row& row) { return row.verdict == Verdict::failed; }))

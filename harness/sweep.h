@@ -24,10 +24,11 @@ struct SweepOptions {
   std::string out;                  // directory for sweep.json and sweep.csv; empty: none
 };
 
-// Runs the problems one after the other; what goes wrong with one is its row's verdict and stops no other.
+// Runs the problems one after the other; what goes wrong with one is its row's verdict and stops no other. SIGINT or
+// SIGTERM ends it after the problem in flight.
 Report sweep(const std::vector<Problem>& problems, const SweepOptions& options);
 
-// wrong_numbers before system errors; nothing_ran if no row has a time.
+// wrong_numbers before system errors; nothing_ran if no row has a time; 128 + the signal that ended the sweep.
 int exit_code_of(const Report& report);
 
 // Selects, sweeps, prints the table and writes the files. Returns the exit code.
