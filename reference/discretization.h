@@ -128,11 +128,10 @@ void discretize(Discretization discretization, const ConstStatesView<Weight>& A,
     }
     case Discretization::rglru:  // 1 - e^{-2w} = 2 tanh(w) / (1 + tanh(w))
       if constexpr (std::is_same_v<Weight, Real>) {
-        using std::exp, std::log, std::sqrt, std::tanh;
+        using std::log, std::pow, std::sqrt, std::tanh;
         for (Eigen::Index n = 0; n < A.size(); ++n) {
-          const Real decay = -(dt * log(A[n]));
-          const Real t = tanh(decay);
-          transition[n] = exp(-decay);
+          const Real t = tanh(-(dt * log(A[n])));
+          transition[n] = pow(A[n], dt);
           input[n] = sqrt(Real(2.0) * t / (Real(1.0) + t));
         }
       }

@@ -4,8 +4,6 @@
 #include "reference/selective_scan.h"
 
 #include <algorithm>
-#include <string>
-#include <string_view>
 
 #include "reference/selective_scan_forward.h"
 #include "reference/selective_scan_validation.h"
@@ -111,7 +109,7 @@ class Backward {
     keep_chunk_states();
     start_channels();
     block_gradients_.resize(blocks_.size());
-#pragma omp parallel
+#pragma omp parallel if (worth_threads(problem_))
     {
       Worker<Weight> worker(problem_, inputs_);
       for (int64_t index = chunk_count(problem_) - 1; index >= 0; --index) {

@@ -40,6 +40,11 @@ inline std::vector<ChannelBlock> channel_blocks(const Problem& problem, int64_t 
   return blocks;
 }
 
+// Below some tenths of a millisecond, threads cost more than they bring.
+inline bool worth_threads(const Problem& problem) {
+  return problem.batch * problem.dim * problem.seqlen * problem.dstate > (1 << 14);
+}
+
 // The weighted states as the output sees them.
 inline double readout(double sum) { return sum; }
 inline double readout(std::complex<double> sum) { return 2.0 * sum.real(); }
@@ -140,7 +145,7 @@ class Chunk {
 template <class Real, class Weight, class Visit>
 void scan(const Problem& problem, const InputView<Real, Weight>& inputs, const std::vector<ChannelBlock>& blocks,
           Visit visit) {
-#pragma omp parallel
+#pragma omp parallel if (worth_threads(problem))
   {
     Chunk<Real, Weight> chunk(problem, inputs);
     std::vector<States<Weight>> carries(kBlock);
