@@ -8,12 +8,9 @@
 
 #include "harness/backend.h"
 #include "harness/compare.h"
+#include "harness/error.h"
 #include "harness/problem.h"
 #include "harness/tensors.h"
-
-namespace CLI {
-class App;
-}
 
 namespace lrnnx::bench {
 
@@ -23,9 +20,10 @@ const char* to_string(Status status);
 struct CheckResult {
   Problem problem;
   Status status = Status::error;
-  std::string reason;               // empty if passed
-  std::vector<Comparison> tensors;  // one an output
-  bool deterministic = true;        // every rerun gave the same bits
+  ExitCode exit_code = ExitCode::system;  // of a program that checks only this
+  std::string reason;                     // empty if passed; one line a fault
+  std::vector<Comparison> tensors;        // one an output
+  bool deterministic = true;              // every rerun gave the same bits
   int reruns = 0;
   std::string configuration;  // that ran
   double seconds = 0;
@@ -43,13 +41,11 @@ class Checker {
   CheckResult check(const Problem& problem, Backend& backend);
 
  private:
+  void run(const Problem& problem, Backend& backend, CheckResult& result);
   const OracleTensors& expected(const Problem& problem, const HostTensors& inputs);
   CheckOptions options_;
   std::string oracle_key_;
   OracleTensors oracle_;
 };
-
-// Registers `check`; its callback stores the exit code.
-void add_check_command(CLI::App& app, int& exit_code);
 
 }  // namespace lrnnx::bench

@@ -1,0 +1,85 @@
+// Parses the command line, and turns what is thrown into a message and an exit code.
+#include "harness/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "harness/backend.h"
+#include "harness/build_info.h"
+#include "harness/check_command.h"
+#include "harness/error.h"
+#include "harness/info.h"
+#include "harness/list.h"
+#include "harness/output.h"
+#include "harness/sweep.h"
+
+namespace lrnnx::bench {
+namespace {
+
+constexpr const char* kDescription =
+    "lrnnx-bench: are the kernels of linear recurrent networks right, and how fast are they?";
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  lrnnx-bench list                               what can be run here\n"
+    "  lrnnx-bench check                              is every variant right? (suites/check.json)\n"
+    "  lrnnx-bench check -f '*.backward.*' -b cpu     only these, on the processor\n"
+    "  lrnnx-bench sweep -a seqlen=[2^10:2^16:x2]     how fast, over these lengths\n"
+    "lrnnx-check is lrnnx-bench check. Data go to stdout, progress and messages to stderr; NO_COLOR is honoured.\n"
+    "Exit code: 0 fine, 1 wrong numbers, 2 usage, 3 CUDA or system error, 4 nothing ran.";
+
+std::string version_text() {
+  return fmt::format(
+      "lrnnx-bench {} (C ABI {}, {}{}{})", kVersion, lrnnx_abi_version(), kCudaCompiler[0] ? "CUDA " : "without CUDA",
+      kCudaCompiler,
+      kGitCommit[0] ? fmt::format(", commit {:.12}{}", kGitCommit, kGitDirty ? " and changes" : "") : "");
+}
+
+// CLI11 takes them reversed. A program called lrnnx-check is the subcommand check.
+std::vector<std::string> arguments(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (argc > 0 && std::filesystem::path(argv[0]).filename() == "lrnnx-check") words.insert(words.begin(), "check");
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
+void complain(const std::string& message) {
+  fmt::print(stderr, "{} {}\n", colored("error:", Color::red, stderr), message);
+}
+
+}  // namespace
+
+int run_cli(int argc, char** argv) {
+  int exit_code = static_cast<int>(ExitCode::ok);
+  CLI::App app(kDescription, "lrnnx-bench");
+  app.footer(kFooter);
+  app.set_version_flag("--version", version_text());
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.fallthrough();  // so that `lrnnx-check --version` works; subcommands inherit it
+  app.require_subcommand(1);
+  add_list_command(app, exit_code);
+  add_check_command(app, exit_code);
+  add_sweep_command(app, exit_code);
+  add_info_command(app, exit_code);
+  try {
+    app.parse(arguments(argc, argv));
+  } catch (const CLI::Success& asked) {  // --help, --version
+    app.exit(asked);
+    return static_cast<int>(ExitCode::ok);
+  } catch (const CLI::ParseError& error) {
+    complain(error.what());
+    fmt::print(stderr, "lrnnx-bench --help lists what is allowed\n");
+    return static_cast<int>(ExitCode::usage);
+  } catch (const Error& error) {
+    complain(error.what());
+    return static_cast<int>(error.exit_code());
+  } catch (const std::exception& error) {
+    complain(error.what());
+    return static_cast<int>(ExitCode::system);
+  }
+  return exit_code;
+}
+
+}  // namespace lrnnx::bench

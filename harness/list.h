@@ -1,0 +1,13 @@
+// `list`: what can be run here, and with which inputs.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace lrnnx::bench {
+
+// Registers `list`; its callback stores the exit code.
+void add_list_command(CLI::App& app, int& exit_code);
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,4 @@
+// lrnnx-bench.
+#include "harness/cli.h"
+
+int main(int argc, char** argv) { return lrnnx::bench::run_cli(argc, argv); }
