@@ -1,0 +1,62 @@
+// Hopper's and Ampere's asynchronous shared-memory instructions that CUDA C++ has no plain spelling for.
+#pragma once
+
+#include <cstdint>
+
+namespace lrnnx::cuda {
+
+__device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// Copies 16 bytes to shared memory. The L2 hint fetches the neighbouring sectors, which the next tiles need.
+__device__ __forceinline__ void copy_async_16(std::uint32_t destination, const void* source) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(destination), "l"(source) : "memory");
+}
+
+// Copies the first `bytes` of 16 and writes zeros after them.
+__device__ __forceinline__ void copy_async_16(std::uint32_t destination, const void* source, std::uint32_t bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(bytes) : "memory");
+}
+
+// Copies 4 bytes, or writes a zero where `valid` is false (the source is then not read).
+__device__ __forceinline__ void copy_async_4(std::uint32_t destination, const void* source, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(destination), "l"(source), "r"(valid ? 4 : 0)
+               : "memory");
+}
+
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until at most kPending of this thread's latest groups are still under way.
+template <int kPending>
+__device__ __forceinline__ void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+__device__ __forceinline__ void barrier_init(std::uint32_t barrier, std::uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+__device__ __forceinline__ void barrier_arrive(std::uint32_t barrier) {
+  asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(barrier) : "memory");
+}
+
+// Blocks until the barrier's phase of this parity is complete.
+__device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_t parity) {
+  asm volatile(
+      "{\n.reg .pred done;\n"
+      "WAIT_%=:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra.uni DONE_%=;\n"
+      "bra.uni WAIT_%=;\n"
+      "DONE_%=:\n}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// A store of data that this kernel does not read again: it should leave the cache first.
+__device__ __forceinline__ void store_streaming(float* destination, float4 value) {
+  __stcs(reinterpret_cast<float4*>(destination), value);
+}
+
+}  // namespace lrnnx::cuda

@@ -1,0 +1,142 @@
+#include "selective_scan/tuning.h"
+
+#include <algorithm>
+#include <charconv>
+#include <span>
+#include <string_view>
+
+#include "common/error.h"
+
+namespace lrnnx::cuda {
+namespace {
+
+struct Field {
+  const char* key;
+  std::int64_t* value;
+  std::span<const std::int64_t> allowed;
+  std::int64_t largest = 0;  // where `allowed` is empty: 1 to this
+};
+
+std::string allowed_text(const Field& field) {
+  if (field.allowed.empty()) return "1 to " + std::to_string(field.largest);
+  std::string text;
+  for (const std::int64_t value : field.allowed) text += (text.empty() ? "" : ", ") + std::to_string(value);
+  return text;
+}
+
+// Reads "key=value,key=value" over the values that the fields hold.
+lrnnx_status parse(std::string_view text, std::span<const Field> fields) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    const std::string item(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::size_t equals = item.find('=');
+    const auto field = std::find_if(fields.begin(), fields.end(),
+                                    [&](const Field& known) { return item.substr(0, equals) == known.key; });
+    if (equals == std::string::npos || field == fields.end()) {
+      std::string keys;
+      for (const Field& known : fields) keys += std::string(keys.empty() ? "" : ", ") + known.key;
+      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not key=value with a key of %s", item.c_str(),
+                  keys.c_str());
+    }
+    std::int64_t value = 0;
+    const char* const last = item.data() + item.size();
+    const auto [stop, error] = std::from_chars(item.data() + equals + 1, last, value);
+    const bool listed = field->allowed.empty()
+                            ? value >= 1 && value <= field->largest
+                            : std::find(field->allowed.begin(), field->allowed.end(), value) != field->allowed.end();
+    if (error != std::errc() || stop != last || !listed) {
+      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not allowed; %s takes %s", item.c_str(), field->key,
+                  allowed_text(*field).c_str());
+    }
+    *field->value = value;
+  }
+  return LRNNX_OK;
+}
+
+std::string_view text_of(const lrnnx_selective_scan_problem& problem) {
+  return problem.configuration == nullptr ? std::string_view() : std::string_view(problem.configuration);
+}
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels) {
+  return problem.batch * problem.groups * ceil_div(problem.dim / problem.groups, block_channels);
+}
+
+}  // namespace
+
+bool needs_general_kernel(const lrnnx_selective_scan_problem& problem) {
+  constexpr std::uint32_t kVariable = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C;
+  return problem.dstate > 16 || (problem.options & kVariable) != kVariable;
+}
+
+lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
+                       ForwardConfiguration& configuration) {
+  const bool general = needs_general_kernel(problem);
+  // Enough channels for a wave of 8-lane warps, else twice the lanes on each channel: half as long a chain of steps.
+  if (general) {
+    configuration = {.state_lanes = 8, .channels_per_lane = 1, .warps = 4, .stages = 2};
+  } else if (problem.batch * problem.dim >= device.multiprocessors * 32) {
+    configuration = {.state_lanes = 8, .channels_per_lane = 2, .warps = 8, .stages = 2};
+    if (blocks_of(problem, 64) * 2 < device.multiprocessors * 3) configuration = {8, 2, 4, 3};
+  } else {
+    configuration = {.state_lanes = 16, .channels_per_lane = 1, .warps = 8, .stages = 4};
+    if (blocks_of(problem, 16) * 4 < device.multiprocessors * 3) configuration.warps = 4;
+  }
+  const Field fields[] = {
+      {"lanes", &configuration.state_lanes, ForwardConfiguration::kStateLanes},
+      {"channels", &configuration.channels_per_lane, ForwardConfiguration::kChannelsPerLane},
+      {"warps", &configuration.warps, ForwardConfiguration::kWarps},
+      {"stages", &configuration.stages, ForwardConfiguration::kStages},
+  };
+  if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
+  const bool known = general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1
+                             : configuration.state_lanes * configuration.channels_per_lane == 16;
+  if (!known) {
+    return fail(LRNNX_INVALID_ARGUMENT, "configuration: no forward kernel has %s; %s", to_string(configuration).c_str(),
+                general ? "for dstate > 16 or fixed B or C there is lanes=8,channels=1"
+                        : "there are lanes=8,channels=2 and lanes=16,channels=1");
+  }
+  return LRNNX_OK;
+}
+
+lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
+                       BackwardConfiguration& configuration) {
+  const bool general = needs_general_kernel(problem);
+  const std::int64_t tiles = ceil_div(problem.seqlen, 32);
+  configuration = {.channels_per_lane = general ? 1 : 2, .warps = general ? 4 : 8, .splits = 1};
+  const auto blocks = [&] {
+    return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps);
+  };
+  // Two blocks a multiprocessor fill it. Short sequences are not worth a second pass over the adjoint.
+  if (blocks() * 2 < device.multiprocessors * 3 && tiles < 64) configuration.channels_per_lane = 1;
+  if (blocks() * 2 < device.multiprocessors * 3) {
+    configuration.splits = std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
+  }
+  const Field fields[] = {
+      {"channels", &configuration.channels_per_lane, BackwardConfiguration::kChannelsPerLane},
+      {"warps", &configuration.warps, BackwardConfiguration::kWarps},
+      {"splits", &configuration.splits, {}, std::min(tiles, BackwardConfiguration::kMaxSplits)},
+  };
+  if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
+  if (general && configuration.channels_per_lane != 1) {
+    return fail(LRNNX_INVALID_ARGUMENT,
+                "configuration: no backward kernel has %s; for dstate > 16 or fixed B or C there is channels=1",
+                to_string(configuration).c_str());
+  }
+  return LRNNX_OK;
+}
+
+std::string to_string(const ForwardConfiguration& configuration) {
+  return "lanes=" + std::to_string(configuration.state_lanes) +
+         ",channels=" + std::to_string(configuration.channels_per_lane) +
+         ",warps=" + std::to_string(configuration.warps) + ",stages=" + std::to_string(configuration.stages);
+}
+
+std::string to_string(const BackwardConfiguration& configuration) {
+  return "channels=" + std::to_string(configuration.channels_per_lane) +
+         ",warps=" + std::to_string(configuration.warps) + ",splits=" + std::to_string(configuration.splits);
+}
+
+}  // namespace lrnnx::cuda

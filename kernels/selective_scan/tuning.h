@@ -1,0 +1,51 @@
+// Launch configurations of the CUDA selective scan: what can be chosen, how it prints, and a stateless choice by problem.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "lrnnx/lrnnx.h"
+
+namespace lrnnx::cuda {
+
+struct Device {
+  std::int64_t multiprocessors;
+  std::int64_t shared_bytes;  // that one block may ask for
+};
+
+// The general kernels take any number of states and fixed B or C, with one channel a lane.
+struct ForwardConfiguration {
+  std::int64_t state_lanes;       // lanes that share one channel's states: 8, or 16 with one channel a lane
+  std::int64_t channels_per_lane;
+  std::int64_t warps;             // a block
+  std::int64_t stages;            // tiles of time in flight
+
+  static constexpr std::int64_t kStateLanes[] = {8, 16};
+  static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
+  static constexpr std::int64_t kWarps[] = {1, 2, 4, 8};
+  static constexpr std::int64_t kStages[] = {2, 3, 4};
+};
+
+struct BackwardConfiguration {
+  std::int64_t channels_per_lane;
+  std::int64_t warps;
+  std::int64_t splits;  // of time; more than one costs a pass for the adjoint that enters each
+
+  static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
+  static constexpr std::int64_t kWarps[] = {4, 8};
+  static constexpr std::int64_t kMaxSplits = 4096;
+};
+
+bool needs_general_kernel(const lrnnx_selective_scan_problem& problem);
+
+// The problem's own configuration if it names one, else the choice for this device. Fails on an unknown key, a value
+// that is not allowed, or a configuration that has no kernel.
+lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
+                       ForwardConfiguration& configuration);
+lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
+                       BackwardConfiguration& configuration);
+
+std::string to_string(const ForwardConfiguration& configuration);
+std::string to_string(const BackwardConfiguration& configuration);
+
+}  // namespace lrnnx::cuda
