@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/host_device.h"
+#include "common/math.h"
 
 namespace lrnnx {
 
@@ -21,8 +22,25 @@ LRNNX_HD Complex conj(Complex a) { return {a.re, -a.im}; }
 LRNNX_HD float real(Complex a) { return a.re; }
 LRNNX_HD float squared_magnitude(Complex a) { return a.re * a.re + a.im * a.im; }
 
+LRNNX_HD Complex reciprocal_approx(Complex a) { return conj(a) * reciprocal_approx(squared_magnitude(a)); }
+LRNNX_HD Complex select(bool condition, Complex yes, Complex no) {
+  return {select(condition, yes.re, no.re), select(condition, yes.im, no.im)};
+}
+
 // The same names for real numbers, so that one kernel text serves both.
 LRNNX_HD float conj(float a) { return a; }
 LRNNX_HD float real(float a) { return a; }
+
+// x as the number type T = float or Complex
+template <class T>
+LRNNX_HD T from_real(float x);
+template <>
+LRNNX_HD float from_real<float>(float x) {
+  return x;
+}
+template <>
+LRNNX_HD Complex from_real<Complex>(float x) {
+  return {x, 0.0f};
+}
 
 }  // namespace lrnnx

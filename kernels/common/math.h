@@ -181,21 +181,28 @@ LRNNX_HD float exp2_approx(float x) {
 #endif
 }
 
-// e^x with the rounding of x * log2(e) made good, so that the error does not grow with |x|.
-LRNNX_HD float exp(float x) {
-  x = detail::at_most(detail::at_least(x, -110.0f), 110.0f);
+namespace detail {
+
+// e^x for x <= 110
+LRNNX_HD float exp_bounded(float x) {
+  x = at_least(x, -110.0f);
 #if defined(__CUDA_ARCH__)
   const float t = x * kLog2E;
-  const float correction = fma(t, -kLn2, x) + fma(t, 1.90465421e-9f, 1.0f);  // 1 + x - t ln(2), ln(2) to 48 bits
-  return exp2_approx(t) * correction;
+  // 1 + x - t ln(2), with ln(2) to 48 bits, makes good the rounding of t.
+  return exp2_approx(t) * (fma(t, -kLn2, x) + fma(t, 1.90465421e-9f, 1.0f));
 #else
-  const float shifted = x * kLog2E + detail::kRoundToInteger;
-  const float n = shifted - detail::kRoundToInteger;
+  const float shifted = x * kLog2E + kRoundToInteger;
+  const float n = shifted - kRoundToInteger;
   // ln(2) = 0.693359375 - 2.12194440e-4; n times the first is exact.
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  return detail::scale(detail::exp_polynomial(r), shifted);
+  return scale(exp_polynomial(r), shifted);
 #endif
 }
+
+}  // namespace detail
+
+// e^x: 2 ulp, however large |x|.
+LRNNX_HD float exp(float x) { return detail::exp_bounded(detail::at_most(x, 110.0f)); }
 
 // e^x - 1, relatively accurate around 0.
 LRNNX_HD float expm1(float x) {
@@ -210,6 +217,21 @@ LRNNX_HD float expm1(float x) {
   const float far = exp(x) - 1.0f;
   return select(std::fabs(x) <= kLn2, p * x, far);
 }
+
+// (2^x - 1) / x for |x| <= 1: 0.27 u
+LRNNX_HD float exp2m1_ratio(float x) {
+  float p = 6.6894944e-07f;
+  p = p * x + 1.53811834e-05f;
+  p = p * x + 0.000155207657f;
+  p = p * x + 0.00133334706f;
+  p = p * x + 0.00961753447f;
+  p = p * x + 0.0555040874f;
+  p = p * x + 0.240226582f;
+  return p * x + 0.693147182f;
+}
+
+// 2^x - 1, relatively accurate around 0, given exp2_x = 2^x.
+LRNNX_HD float exp2m1(float x, float exp2_x) { return select(std::fabs(x) < 1.0f, x * exp2m1_ratio(x), exp2_x - 1.0f); }
 
 // ln(1 + x) for 0 <= x <= 1, relatively accurate around 0.
 LRNNX_HD float log1p_unit(float x) {
@@ -226,17 +248,17 @@ LRNNX_HD float log1p_unit(float x) {
 
 // The logistic function 1 / (1 + e^-x).
 LRNNX_HD float sigmoid(float x) {
-  const float e = exp(-std::fabs(x));
+  const float e = detail::exp_bounded(-std::fabs(x));
   const float r = reciprocal_approx(1.0f + e);
   return select(x < 0.0f, e * r, r);
 }
 
 // ln(1 + e^x). Above 20 the logarithm is below half an ulp of x, so that the value is x itself.
-LRNNX_HD float softplus(float x) { return select(x > 0.0f, x, 0.0f) + log1p_unit(exp(-std::fabs(x))); }
+LRNNX_HD float softplus(float x) { return select(x > 0.0f, x, 0.0f) + log1p_unit(detail::exp_bounded(-std::fabs(x))); }
 
 // softplus(x) and its slope, the logistic function, from one exponential.
 LRNNX_HD ValueAndSlope softplus_and_sigmoid(float x) {
-  const float e = exp(-std::fabs(x));
+  const float e = detail::exp_bounded(-std::fabs(x));
   const float r = reciprocal_approx(1.0f + e);
   return {select(x > 0.0f, x, 0.0f) + log1p_unit(e), select(x < 0.0f, e * r, r)};
 }
@@ -246,7 +268,7 @@ LRNNX_HD float silu(float x) { return x * sigmoid(x); }
 
 // silu(x) and its slope s + x s (1 - s), s = sigmoid(x), with 1 - s = sigmoid(-x) from the same exponential.
 LRNNX_HD ValueAndSlope silu_and_slope(float x) {
-  const float e = exp(-std::fabs(x));
+  const float e = detail::exp_bounded(-std::fabs(x));
   const float r = reciprocal_approx(1.0f + e);
   const float er = e * r;
   const float s = select(x < 0.0f, er, r);
