@@ -1,0 +1,209 @@
+// The CPU backend of the selective scan: plans memory and tasks, picks the instruction set, runs the tasks in parallel.
+#include "selective_scan/cpu.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <vector>
+
+#include "common/error.h"
+
+namespace lrnnx {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+// Tasks that a backward of few (batch, group) pairs is cut into; more would only ask for more memory.
+constexpr int64_t kSlabTasks = 256;
+
+// The partial gradients of B and C of one segment stay below this, unless a single chunk needs more.
+constexpr int64_t kPartialBytes = int64_t{32} << 20;
+
+constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+
+// The saved states are dstate / chunk floats a channel and step: at most one half, beside five of u, delta, z and both
+// outputs.
+constexpr int64_t chunk_steps(int64_t dstate) { return kCpuTile * divide_up(dstate, 16); }
+
+// "" or "threads=N".
+lrnnx_status parse_configuration(const char* text, int& threads) {
+  threads = std::min(omp_get_max_threads(), kMaxThreads);
+  if (text == nullptr || *text == '\0') return LRNNX_OK;
+  constexpr char kKey[] = "threads=";
+  constexpr size_t kKeyLength = sizeof kKey - 1;
+  const char* end = text + std::strlen(text);
+  int value = 0;
+  if (std::strncmp(text, kKey, kKeyLength) == 0) {
+    const auto [rest, error] = std::from_chars(text + kKeyLength, end, value);
+    if (error == std::errc{} && rest == end && value >= 1 && value <= kMaxThreads) {
+      threads = value;
+      return LRNNX_OK;
+    }
+  }
+  return fail(LRNNX_INVALID_ARGUMENT,
+              "configuration is \"%.100s\"; the cpu backend takes \"threads=N\" with N from 1 to %d", text,
+              kMaxThreads);
+}
+
+lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_selective_scan_problem& p,
+                       lrnnx_direction direction, CpuPlan& plan) {
+  plan = {};
+  if (lrnnx_status status = parse_configuration(p.configuration, plan.threads); status != LRNNX_OK) return status;
+  const int64_t lanes = implementation.lanes, vector = lanes * sizeof(float);
+  plan.group_dim = p.dim / p.groups;
+  plan.blocks_per_group = divide_up(plan.group_dim, lanes);
+  plan.blocks = plan.blocks_per_group * p.groups;
+  plan.chunk = chunk_steps(p.dstate);
+  plan.chunks = divide_up(p.seqlen, plan.chunk);
+
+  const int64_t blocks = p.batch * plan.blocks;
+  if (direction == LRNNX_BACKWARD || (p.options & LRNNX_SAVE_FOR_BACKWARD))
+    plan.saved_bytes = blocks * (plan.chunks - 1) * p.dstate * vector;
+  if (direction == LRNNX_FORWARD) {
+    plan.scratch = round_up((4 * p.dstate + 8 * kCpuTile) * vector, 256);
+    plan.workspace_bytes = plan.threads * plan.scratch;
+    return LRNNX_OK;
+  }
+
+  const int64_t pairs = p.batch * p.groups;
+  plan.blocks_per_slab = divide_up(plan.blocks_per_group, divide_up(kSlabTasks, pairs));
+  plan.slabs_per_group = divide_up(plan.blocks_per_group, plan.blocks_per_slab);
+  const int64_t rows = pairs * plan.slabs_per_group * p.dstate;
+  const bool variable_B = p.options & LRNNX_VARIABLE_B, variable_C = p.options & LRNNX_VARIABLE_C;
+  const int64_t bytes_a_chunk = (variable_B + variable_C) * rows * plan.chunk * static_cast<int64_t>(sizeof(float));
+  const int64_t chunks_a_segment =
+      bytes_a_chunk == 0 ? plan.chunks : std::clamp<int64_t>(kPartialBytes / bytes_a_chunk, 1, plan.chunks);
+  plan.segment = chunks_a_segment * plan.chunk;
+  plan.segments = divide_up(plan.chunks, chunks_a_segment);
+
+  plan.sums = round_up(p.dstate * lanes * (4 * sizeof(double) + sizeof(float)) + 2 * lanes * sizeof(double), 256);
+  plan.scratch =
+      round_up((4 * p.dstate + (13 + 2 * kCpuStates) * plan.chunk + kCpuStates + 2 * kCpuStates * lanes) * vector, 256);
+  const int64_t partial = round_up(rows * plan.segment * sizeof(float), 256);
+  plan.partial_B_offset = blocks * plan.sums;
+  plan.partial_C_offset = plan.partial_B_offset + (variable_B ? partial : 0);
+  plan.scratch_offset = plan.partial_C_offset + (variable_C ? partial : 0);
+  plan.workspace_bytes = plan.scratch_offset + plan.threads * plan.scratch;
+  return LRNNX_OK;
+}
+
+float* scratch_of_thread(const CpuPlan& plan, void* workspace) {
+  return reinterpret_cast<float*>(static_cast<char*>(workspace) + plan.scratch_offset +
+                                  omp_get_thread_num() * plan.scratch);
+}
+
+// Adds the slabs' gradients of a variable B or C over one segment up, slab after slab.
+void add_slabs(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, const float* partial, int64_t segment,
+               float* gradient) {
+  const int64_t t0 = segment * plan.segment, steps = std::min(plan.segment, p.seqlen - t0);
+#pragma omp parallel for num_threads(plan.threads) schedule(static)
+  for (int64_t r = 0; r < p.batch * p.groups * p.dstate; ++r) {
+    const int64_t pair = r / p.dstate, n = r % p.dstate;
+    const auto slab = [&](int64_t s) {
+      return partial + ((pair * plan.slabs_per_group + s) * p.dstate + n) * plan.segment;
+    };
+    float* __restrict sum = gradient + r * p.seqlen + t0;
+    std::memcpy(sum, slab(0), steps * sizeof(float));
+    for (int64_t s = 1; s < plan.slabs_per_group; ++s) {
+      const float* __restrict term = slab(s);
+      for (int64_t t = 0; t < steps; ++t) sum[t] += term[t];
+    }
+  }
+}
+
+const CpuImplementation& best() { return *cpu_implementations()[0]; }
+
+}  // namespace
+
+const CpuImplementation* const* cpu_implementations() {
+  static const std::vector<const CpuImplementation*> table = [] {
+    std::vector<const CpuImplementation*> usable;
+    for (const CpuImplementation* implementation :
+         {cpu_implementation_avx512(), cpu_implementation_avx2(), cpu_implementation_generic()})
+      if (implementation != nullptr && implementation->runs_here()) usable.push_back(implementation);
+    usable.push_back(nullptr);
+    return usable;
+  }();
+  return table.data();
+}
+
+lrnnx_status selective_scan_cpu_memory(const CpuImplementation& implementation,
+                                       const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
+                                       lrnnx_memory& memory) {
+  CpuPlan plan;
+  if (lrnnx_status status = make_plan(implementation, problem, direction, plan); status != LRNNX_OK) return status;
+  memory = {.saved_bytes = plan.saved_bytes, .workspace_bytes = plan.workspace_bytes};
+  return LRNNX_OK;
+}
+
+lrnnx_status selective_scan_cpu_forward(const CpuImplementation& implementation,
+                                        const lrnnx_selective_scan_problem& problem,
+                                        const lrnnx_selective_scan_forward_args& args) {
+  CpuPlan plan;
+  if (lrnnx_status status = make_plan(implementation, problem, LRNNX_FORWARD, plan); status != LRNNX_OK) return status;
+  const CpuKernels kernels = implementation.kernels(problem);
+  const CpuForward call = {problem, args, plan};
+#pragma omp parallel for num_threads(plan.threads) schedule(dynamic)
+  for (int64_t task = 0; task < problem.batch * plan.blocks; ++task)
+    kernels.forward(call, task / plan.blocks, task % plan.blocks, scratch_of_thread(plan, args.workspace));
+  return LRNNX_OK;
+}
+
+lrnnx_status selective_scan_cpu_backward(const CpuImplementation& implementation,
+                                         const lrnnx_selective_scan_problem& problem,
+                                         const lrnnx_selective_scan_backward_args& args) {
+  CpuPlan plan;
+  if (lrnnx_status status = make_plan(implementation, problem, LRNNX_BACKWARD, plan); status != LRNNX_OK) return status;
+  const CpuKernels kernels = implementation.kernels(problem);
+  const CpuBackward call = {problem, args, plan};
+  const int64_t slabs = problem.groups * plan.slabs_per_group;
+  const auto partial = [&](int64_t offset) {
+    return reinterpret_cast<const float*>(static_cast<const char*>(args.workspace) + offset);
+  };
+  for (int64_t segment = plan.segments - 1; segment >= 0; --segment) {
+#pragma omp parallel for num_threads(plan.threads) schedule(dynamic)
+    for (int64_t task = 0; task < problem.batch * slabs; ++task) {
+      const int64_t group = task % slabs / plan.slabs_per_group, slab = task % plan.slabs_per_group;
+      const int64_t first = slab * plan.blocks_per_slab;
+      const int64_t end = std::min(first + plan.blocks_per_slab, plan.blocks_per_group);
+      for (int64_t block = first; block < end; ++block)
+        kernels.backward(call, task / slabs, group * plan.blocks_per_group + block, segment,
+                         scratch_of_thread(plan, args.workspace));
+    }
+    if (problem.options & LRNNX_VARIABLE_B)
+      add_slabs(plan, problem, partial(plan.partial_B_offset), segment, static_cast<float*>(args.dB.data));
+    if (problem.options & LRNNX_VARIABLE_C)
+      add_slabs(plan, problem, partial(plan.partial_C_offset), segment, static_cast<float*>(args.dC.data));
+  }
+#pragma omp parallel for num_threads(plan.threads) schedule(static)
+  for (int64_t block = 0; block < plan.blocks; ++block) kernels.finish_backward(call, block);
+  return LRNNX_OK;
+}
+
+lrnnx_status selective_scan_cpu_memory(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
+                                       lrnnx_memory& memory) {
+  return selective_scan_cpu_memory(best(), problem, direction, memory);
+}
+
+lrnnx_status selective_scan_cpu_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction,
+                                              std::string& text) {
+  int threads = 0;
+  if (lrnnx_status status = parse_configuration(problem.configuration, threads); status != LRNNX_OK) return status;
+  text = "threads=" + std::to_string(threads);
+  return LRNNX_OK;
+}
+
+lrnnx_status selective_scan_cpu_forward(const lrnnx_selective_scan_problem& problem,
+                                        const lrnnx_selective_scan_forward_args& args) {
+  return selective_scan_cpu_forward(best(), problem, args);
+}
+
+lrnnx_status selective_scan_cpu_backward(const lrnnx_selective_scan_problem& problem,
+                                         const lrnnx_selective_scan_backward_args& args) {
+  return selective_scan_cpu_backward(best(), problem, args);
+}
+
+}  // namespace lrnnx

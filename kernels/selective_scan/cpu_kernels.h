@@ -1,0 +1,712 @@
+// The CPU kernels of the selective scan, in GCC's vector extension. Included by one file for each instruction set,
+// which defines LRNNX_CPU_LANES; everything here has internal linkage, so that no copy is shared between instruction
+// sets.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "discretization/mamba.h"
+#include "selective_scan/cpu_plan.h"
+
+#define LRNNX_INLINE inline __attribute__((always_inline))
+
+namespace lrnnx {
+namespace {
+
+constexpr int64_t kLanes = LRNNX_CPU_LANES;
+static_assert(kCpuTile % kLanes == 0);
+
+typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
+typedef int32_t Mask __attribute__((vector_size(kLanes * sizeof(float))));
+
+// --- vectors ---------------------------------------------------------------------------------------------------------
+
+LRNNX_INLINE Vec load(const float* from) {
+  Vec v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+
+LRNNX_INLINE void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// f of each lane: the way from the scalar text of the discretizations to vectors.
+template <class F, class... Vecs>
+LRNNX_INLINE Vec per_lane(F f, Vecs... v) {
+  Vec result;
+#pragma omp simd
+  for (int64_t i = 0; i < kLanes; ++i) result[i] = f(v[i]...);
+  return result;
+}
+
+// a0 b0 a1 b1 ... of the lower (upper) halves of a and b.
+template <int... i>
+LRNNX_INLINE Vec interleave_lower(Vec a, Vec b, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(a, b, (i / 2 + i % 2 * kLanes)...);
+}
+template <int... i>
+LRNNX_INLINE Vec interleave_upper(Vec a, Vec b, std::integer_sequence<int, i...>) {
+  return __builtin_shufflevector(a, b, (kLanes / 2 + i / 2 + i % 2 * kLanes)...);
+}
+constexpr auto kLaneNumbers = std::make_integer_sequence<int, kLanes>();
+
+// Transposes kLanes vectors by perfect shuffles, each of which moves one bit of the row number into the lane number.
+LRNNX_INLINE void transpose(Vec (&v)[kLanes]) {
+#pragma GCC unroll 4
+  for (int64_t step = 1; step < kLanes; step *= 2) {
+    Vec w[kLanes];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes / 2; ++i) {
+      w[2 * i] = interleave_lower(v[i], v[i + kLanes / 2], kLaneNumbers);
+      w[2 * i + 1] = interleave_upper(v[i], v[i + kLanes / 2], kLaneNumbers);
+    }
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) v[i] = w[i];
+  }
+}
+
+// Lane i of the result is the sum over the lanes of v[i], added up as a tree.
+LRNNX_INLINE Vec lane_sums(Vec (&v)[kLanes]) {
+#pragma GCC unroll 4
+  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < half; ++i)
+      v[i] = interleave_lower(v[i], v[i + half], kLaneNumbers) + interleave_upper(v[i], v[i + half], kLaneNumbers);
+  return v[0];
+}
+
+// --- tiles and rows: a tile has a vector of channels for each step, rows have `stride` steps for each channel
+// -------------
+
+void tile_from_rows(const float* __restrict rows, int64_t stride, float* __restrict tile) {
+  for (int64_t t = 0; t < stride; t += kLanes) {
+    Vec v[kLanes];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) v[i] = load(rows + i * stride + t);
+    transpose(v);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) store(tile + (t + i) * kLanes, v[i]);
+  }
+}
+
+void rows_from_tile(const float* __restrict tile, int64_t stride, float* __restrict rows) {
+  for (int64_t t = 0; t < stride; t += kLanes) {
+    Vec v[kLanes];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) v[i] = load(tile + (t + i) * kLanes);
+    transpose(v);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) store(rows + i * stride + t, v[i]);
+  }
+}
+
+void fill(float* data, int64_t count, float value) {
+  for (int64_t i = 0; i < count; ++i) data[i] = value;
+}
+
+void copy(const float* __restrict from, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
+
+// --- where the data of a block lies
+// ------------------------------------------------------------------------------------
+
+struct Block {
+  int64_t batch, index, group;
+  int64_t dim;    // the first channel
+  int64_t width;  // channels, at most kLanes; the lanes beyond compute on zeros, and nobody reads what
+};
+
+Block block_at(const CpuPlan& plan, int64_t batch, int64_t index) {
+  const int64_t group = index / plan.blocks_per_group;
+  const int64_t first = index % plan.blocks_per_group * kLanes;
+  const int64_t rest = plan.group_dim - first;
+  return {batch, index, group, group * plan.group_dim + first, rest < kLanes ? rest : kLanes};
+}
+
+// Hands out a thread's scratch in pieces of whole vectors.
+struct Scratch {
+  float* next;
+  float* take(int64_t vectors) {
+    float* piece = next;
+    next += vectors * kLanes;
+    return piece;
+  }
+};
+
+float* data(const lrnnx_tensor& tensor) { return static_cast<float*>(tensor.data); }
+
+// From step t of a channel on, in a (batch, dim, seqlen) tensor.
+float* row(const lrnnx_tensor& tensor, const Block& block, int64_t lane, int64_t t) {
+  return data(tensor) + block.batch * tensor.stride_batch + (block.dim + lane) * tensor.stride_dim + t;
+}
+
+// From a block's first channel on, in a (dim, dstate) tensor and, of its batch, in a (batch, dim, dstate) tensor.
+float* weights(const lrnnx_tensor& tensor, const lrnnx_selective_scan_problem& p, const Block& block) {
+  return data(tensor) + block.dim * p.dstate;
+}
+float* states(const lrnnx_tensor& tensor, const lrnnx_selective_scan_problem& p, const Block& block) {
+  return data(tensor) + (block.batch * p.dim + block.dim) * p.dstate;
+}
+
+float of_channel(const lrnnx_tensor& tensor, const Block& block, int64_t lane) {
+  return tensor.data ? data(tensor)[block.dim + lane] : 0.0f;
+}
+
+// (channel, state) in memory to a vector of channels for each state, and back.
+void gather(const float* from, int64_t width, int64_t dstate, float* to) {
+  for (int64_t n = 0; n < dstate; ++n)
+    for (int64_t i = 0; i < kLanes; ++i) to[n * kLanes + i] = i < width ? from[i * dstate + n] : 0.0f;
+}
+void scatter(const float* from, int64_t width, int64_t dstate, float* to) {
+  for (int64_t i = 0; i < width; ++i)
+    for (int64_t n = 0; n < dstate; ++n) to[i * dstate + n] = from[n * kLanes + i];
+}
+
+// Where `saved` has the state before chunk 1, 2, ... of a block, counted in floats.
+int64_t saved_offset(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, const Block& block, int64_t chunk) {
+  return ((block.batch * plan.blocks + block.index) * (plan.chunks - 1) + chunk - 1) * p.dstate * kLanes;
+}
+
+// What every pass over a block reads: A prepared, and B and C, from the block's group on where variable.
+struct Weights {
+  const float *omega, *B, *C;
+};
+
+template <class D, bool variable_B, bool variable_C, class Args>
+Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args, const Block& block, Scratch& scratch) {
+  const int64_t count = p.dstate * kLanes;
+  const int64_t group = (block.batch * p.groups + block.group) * p.dstate * p.seqlen;
+  const auto fixed = [&](const lrnnx_tensor& tensor, bool given) {
+    float* values = scratch.take(p.dstate);
+    if (given)
+      gather(weights(tensor, p, block), block.width, p.dstate, values);
+    else
+      fill(values, count, 1.0f);
+    return values;
+  };
+  float* omega = fixed(args.A, D::kUsesA);
+  if constexpr (D::kUsesA)
+    for (int64_t i = 0; i < count; ++i) omega[i] = D::prepare(omega[i]);
+  return {.omega = omega,
+          .B = variable_B ? data(args.B) + group : fixed(args.B, D::kTakesB),
+          .C = variable_C ? data(args.C) + group : fixed(args.C, true)};
+}
+
+// B or C for `count` states from n on: a number a step that the lanes share, or one a lane that the steps share.
+template <bool variable, int64_t count>
+struct Coefficients {
+  const float* rows;
+  int64_t stride;
+  LRNNX_INLINE Coefficients(const float* all, int64_t seqlen, int64_t n, int64_t t0)
+      : rows(all + n * seqlen + t0), stride(seqlen) {}
+  LRNNX_INLINE float at(int64_t k, int64_t t) const { return rows[k * stride + t]; }
+};
+
+template <int64_t count>
+struct Coefficients<false, count> {
+  Vec values[count];
+  LRNNX_INLINE Coefficients(const float* all, int64_t, int64_t n, int64_t) {
+    for (int64_t k = 0; k < count; ++k) values[k] = load(all + (n + k) * kLanes);
+  }
+  LRNNX_INLINE Vec at(int64_t k, int64_t) const { return values[k]; }
+};
+
+// --- steps and inputs of a block, elementwise
+// --------------------------------------------------------------------------
+
+// dt of a channel, and its slope by delta.
+void step_row(const float* __restrict delta, float bias, bool through_softplus, int64_t steps, float* __restrict dt,
+              float* __restrict slope) {
+  if (through_softplus) {
+#pragma omp simd
+    for (int64_t t = 0; t < steps; ++t) {
+      const ValueAndSlope s = softplus_and_sigmoid(delta[t] + bias);
+      dt[t] = s.value;
+      slope[t] = s.slope;
+    }
+  } else {
+    for (int64_t t = 0; t < steps; ++t) {
+      dt[t] = delta[t] + bias;
+      slope[t] = 1.0f;
+    }
+  }
+}
+
+// The part of gamma u that all states share.
+template <class D>
+void input_row(const float* __restrict dt, const float* __restrict u, int64_t steps, float* __restrict x) {
+  for (int64_t t = 0; t < steps; ++t) x[t] = D::kInput == InputFactor::step ? dt[t] * u[t] : u[t];
+}
+
+template <class D>
+LRNNX_INLINE Vec transition(Vec omega, Vec dtA) {
+  return per_lane([](float w, float step) { return D::transition(w, step); }, omega, dtA);
+}
+
+// gamma u of one state, from the part x that all share.
+template <class D>
+LRNNX_INLINE Vec input(Vec omega, Vec x, const float* dt, int64_t t) {
+  if constexpr (D::kInput == InputFactor::per_state)
+    return x * per_lane([](float w, float step) { return D::input(w, step); }, omega, load(dt + t * kLanes));
+  return x;
+}
+
+// --- forward
+// -----------------------------------------------------------------------------------------------------------
+
+// Tiles of the steps t0, ... , t0 + steps - 1; dt is there only for input factors of their own for each state.
+struct ForwardTile {
+  int64_t t0, steps;
+  const float *dtA, *dt, *x;
+  float* y;
+};
+
+template <class D, bool variable_B, bool variable_C, int64_t count>
+void advance(const Weights& w, const ForwardTile& tile, int64_t seqlen, int64_t n, float* states) {
+  const Coefficients<variable_B, count> B(w.B, seqlen, n, tile.t0);
+  const Coefficients<variable_C, count> C(w.C, seqlen, n, tile.t0);
+  Vec h[count], omega[count];
+  for (int64_t k = 0; k < count; ++k) {
+    h[k] = load(states + (n + k) * kLanes);
+    omega[k] = load(w.omega + (n + k) * kLanes);
+  }
+  for (int64_t t = 0; t < tile.steps; ++t) {
+    const Vec dtA = load(tile.dtA + t * kLanes);
+    const Vec x = load(tile.x + t * kLanes);
+    Vec y = load(tile.y + t * kLanes);
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < count; ++k) {
+      h[k] = transition<D>(omega[k], dtA) * h[k] + input<D>(omega[k], x, tile.dt, t) * B.at(k, t);
+      y += C.at(k, t) * h[k];
+    }
+    store(tile.y + t * kLanes, y);
+  }
+  for (int64_t k = 0; k < count; ++k) store(states + (n + k) * kLanes, h[k]);
+}
+
+template <class D, bool variable_B, bool variable_C>
+void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* memory) {
+  const auto& [p, args, plan] = call;
+  const Block block = block_at(plan, batch, index);
+  Scratch scratch{memory};
+  const Weights w = prepare_weights<D, variable_B, variable_C>(p, args, block, scratch);
+  float* h = scratch.take(p.dstate);
+  float *dtA = scratch.take(kCpuTile), *dt = scratch.take(kCpuTile), *x = scratch.take(kCpuTile),
+        *y = scratch.take(kCpuTile);
+  float *dt_rows = scratch.take(kCpuTile), *slope_rows = scratch.take(kCpuTile), *dtA_rows = scratch.take(kCpuTile),
+        *x_rows = scratch.take(kCpuTile);
+  float* y_rows = slope_rows;  // the slopes are of no use here
+
+  if (args.h0.data)
+    gather(states(args.h0, p, block), block.width, p.dstate, h);
+  else
+    fill(h, p.dstate * kLanes, 0.0f);
+  for (float* rows : {dt_rows, dtA_rows, x_rows}) fill(rows, kCpuTile * kLanes, 0.0f);
+
+  for (int64_t t0 = 0; t0 < p.seqlen; t0 += kCpuTile) {
+    const int64_t steps = p.seqlen - t0 < kCpuTile ? p.seqlen - t0 : kCpuTile;
+    if (t0 > 0 && t0 % plan.chunk == 0 && (p.options & LRNNX_SAVE_FOR_BACKWARD))
+      copy(h, p.dstate * kLanes, static_cast<float*>(args.saved) + saved_offset(plan, p, block, t0 / plan.chunk));
+
+    for (int64_t i = 0; i < block.width; ++i) {
+      const int64_t at = i * kCpuTile;
+      step_row(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), p.options & LRNNX_DELTA_SOFTPLUS,
+               steps, dt_rows + at, slope_rows + at);
+      input_row<D>(dt_rows + at, row(args.u, block, i, t0), steps, x_rows + at);
+      if (args.deltaA.data) copy(row(args.deltaA, block, i, t0), steps, dtA_rows + at);
+    }
+    tile_from_rows(args.deltaA.data ? dtA_rows : dt_rows, kCpuTile, dtA);
+    tile_from_rows(x_rows, kCpuTile, x);
+    if constexpr (D::kInput == InputFactor::per_state) tile_from_rows(dt_rows, kCpuTile, dt);
+
+    fill(y, kCpuTile * kLanes, 0.0f);
+    const ForwardTile tile = {.t0 = t0, .steps = steps, .dtA = dtA, .dt = dt, .x = x, .y = y};
+    int64_t n = 0;
+    for (; n + kCpuStates <= p.dstate; n += kCpuStates)
+      advance<D, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, h);
+    for (; n < p.dstate; ++n) advance<D, variable_B, variable_C, 1>(w, tile, p.seqlen, n, h);
+
+    rows_from_tile(y, kCpuTile, y_rows);
+    for (int64_t i = 0; i < block.width; ++i) {
+      const float* __restrict u = row(args.u, block, i, t0);
+      const float* __restrict sum = y_rows + i * kCpuTile;
+      float* __restrict out = row(args.out, block, i, t0);
+      const float skip = of_channel(args.D, block, i);
+      if (args.D.data)
+        for (int64_t t = 0; t < steps; ++t) out[t] = sum[t] + skip * u[t];
+      else
+        copy(sum, steps, out);
+      if (args.z.data) {
+        const float* __restrict z = row(args.z, block, i, t0);
+        float* __restrict out_z = row(args.out_z, block, i, t0);
+#pragma omp simd
+        for (int64_t t = 0; t < steps; ++t) out_z[t] = out[t] * silu(z[t]);
+      }
+    }
+  }
+  if (args.last_state.data) scatter(h, block.width, p.dstate, states(args.last_state, p, block));
+}
+
+// --- backward
+// ----------------------------------------------------------------------------------------------------------
+
+// What the backward carries of one (batch, block) from segment to segment.
+struct Sums {
+  float* carry;                // the gradient of the state before the steps done so far
+  double *transition, *input;  // the gradient of omega through either, the first without kSlopeUnit
+  double *B, *C;               // if fixed
+  double *skip, *bias;         // of D and delta_bias
+};
+
+Sums sums_of(const CpuBackward& call, const Block& block) {
+  const int64_t count = call.problem.dstate * kLanes;
+  char* base =
+      static_cast<char*>(call.args.workspace) + (block.batch * call.plan.blocks + block.index) * call.plan.sums;
+  double* next = reinterpret_cast<double*>(base);
+  const auto take = [&](int64_t n) { return std::exchange(next, next + n); };
+  Sums sums{};
+  sums.transition = take(count);
+  sums.input = take(count);
+  sums.B = take(count);
+  sums.C = take(count);
+  sums.skip = take(kLanes);
+  sums.bias = take(kLanes);
+  sums.carry = reinterpret_cast<float*>(next);
+  return sums;
+}
+
+LRNNX_INLINE void add(double* to, Vec v) {
+  for (int64_t i = 0; i < kLanes; ++i) to[i] += static_cast<double>(v[i]);
+}
+
+// Tiles of one chunk. dy is the gradient of out before D and the gate.
+struct BackwardTile {
+  int64_t t0, steps;
+  const float *dtA, *dt, *x, *dy;
+  float* dx;                       // gradient of x: the sum over states of g B (times gamma, if each state has its own)
+  float* ddt;                      // gradient of dt through input factors of their own for each state
+  float* ddtA;                     // gradient of dtA, without kSlopeUnit
+  float *states, *transitions;     // of kCpuStates states
+  float *products_B, *products_C;  // terms of the gradients of B and C for kLanes steps
+  float *dB, *dC;                  // the slab's rows, from t0 on, dB_stride apart
+  int64_t stride;
+  bool first_of_slab;
+  Mask used;  // all ones in the lanes that are channels
+};
+
+// One vector of gradients of a variable B or C: the sums over the lanes of kLanes steps.
+LRNNX_INLINE void add_products(const float* products, const BackwardTile& tile, float* row) {
+  Vec v[kLanes];
+#pragma GCC unroll 16
+  for (int64_t i = 0; i < kLanes; ++i) v[i] = (Vec)((Mask)load(products + i * kLanes) & tile.used);
+  const Vec sums = lane_sums(v);
+  store(row, tile.first_of_slab ? sums : load(row) + sums);
+}
+
+template <class D, bool variable_B, bool variable_C, int64_t count>
+void retreat(const Weights& w, const BackwardTile& tile, int64_t seqlen, int64_t n, const float* before,
+             const Sums& sums) {
+  const Coefficients<variable_B, count> B(w.B, seqlen, n, tile.t0);
+  const Coefficients<variable_C, count> C(w.C, seqlen, n, tile.t0);
+  float* __restrict states = tile.states, * __restrict transitions = tile.transitions;
+
+  Vec omega[count];
+  {
+    Vec h[count];
+    for (int64_t k = 0; k < count; ++k) {
+      omega[k] = load(w.omega + (n + k) * kLanes);
+      h[k] = load(before + (n + k) * kLanes);
+      store(states + k * kLanes, h[k]);
+    }
+    for (int64_t t = 0; t < tile.steps; ++t) {
+      const Vec dtA = load(tile.dtA + t * kLanes);
+      const Vec x = load(tile.x + t * kLanes);
+#pragma GCC unroll 4
+      for (int64_t k = 0; k < count; ++k) {
+        const Vec a = transition<D>(omega[k], dtA);
+        h[k] = a * h[k] + input<D>(omega[k], x, tile.dt, t) * B.at(k, t);
+        store(transitions + (t * count + k) * kLanes, a);
+        store(states + ((t + 1) * count + k) * kLanes, h[k]);
+      }
+    }
+  }
+
+  Vec carry[count], d_omega[count] = {}, d_omega_input[count] = {}, dB[count] = {}, dC[count] = {};
+  for (int64_t k = 0; k < count; ++k) carry[k] = load(sums.carry + (n + k) * kLanes);
+  for (int64_t first = (tile.steps - 1) / kLanes * kLanes; first >= 0; first -= kLanes) {
+    const int64_t end = first + kLanes < tile.steps ? first + kLanes : tile.steps;
+    for (int64_t t = end - 1; t >= first; --t) {
+      const Vec dtA = load(tile.dtA + t * kLanes);
+      const Vec x = load(tile.x + t * kLanes);
+      const Vec dy = load(tile.dy + t * kLanes);
+      Vec dx = load(tile.dx + t * kLanes);
+      Vec ddtA = load(tile.ddtA + t * kLanes);
+#pragma GCC unroll 4
+      for (int64_t k = 0; k < count; ++k) {
+        const Vec a = load(transitions + (t * count + k) * kLanes);
+        const Vec previous = load(states + (t * count + k) * kLanes);
+        const Vec g = carry[k] + C.at(k, t) * dy;
+        const Vec for_C = load(states + ((t + 1) * count + k) * kLanes) * dy;
+        const Vec for_B = g * input<D>(omega[k], x, tile.dt, t);
+        if constexpr (variable_C)
+          store(tile.products_C + (k * kLanes + t - first) * kLanes, for_C);
+        else
+          dC[k] += for_C;
+        if constexpr (variable_B)
+          store(tile.products_B + (k * kLanes + t - first) * kLanes, for_B);
+        else
+          dB[k] += for_B;
+
+        const Vec gB = g * B.at(k, t);
+        if constexpr (D::kInput == InputFactor::per_state) {
+          const Vec dt = load(tile.dt + t * kLanes);
+          dx += gB * per_lane([](float w, float s) { return D::input(w, s); }, omega[k], dt);
+          const Vec by_step = per_lane([](float w, float s) { return D::input_slopes(w, s).by_step; }, omega[k], dt);
+          const Vec by_omega = per_lane([](float w, float s) { return D::input_slopes(w, s).by_omega; }, omega[k], dt);
+          store(tile.ddt + t * kLanes, load(tile.ddt + t * kLanes) + gB * x * by_step);
+          d_omega_input[k] += gB * x * by_omega;
+        } else {
+          dx += gB;
+        }
+
+        const Vec slope =
+            per_lane([](float w, float s, float y) { return D::transition_slope(w, s, y); }, omega[k], dtA, a);
+        const Vec through = g * slope * previous;
+        ddtA += through * omega[k];
+        d_omega[k] += through * dtA;
+        carry[k] = g * a;
+      }
+      store(tile.dx + t * kLanes, dx);
+      store(tile.ddtA + t * kLanes, ddtA);
+    }
+    for (int64_t k = 0; k < count; ++k) {
+      float *products_B = tile.products_B + k * kLanes * kLanes, *products_C = tile.products_C + k * kLanes * kLanes;
+      const int64_t done = end - first;
+      if constexpr (variable_B) {
+        fill(products_B + done * kLanes, (kLanes - done) * kLanes, 0.0f);
+        add_products(products_B, tile, tile.dB + (n + k) * tile.stride + first);
+      }
+      if constexpr (variable_C) {
+        fill(products_C + done * kLanes, (kLanes - done) * kLanes, 0.0f);
+        add_products(products_C, tile, tile.dC + (n + k) * tile.stride + first);
+      }
+    }
+  }
+
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t at = (n + k) * kLanes;
+    store(sums.carry + at, carry[k]);
+    if constexpr (D::kUsesA) add(sums.transition + at, d_omega[k]);
+    if constexpr (D::kInput == InputFactor::per_state) add(sums.input + at, d_omega_input[k]);
+    if constexpr (!variable_B && D::kTakesB) add(sums.B + at, dB[k]);
+    if constexpr (!variable_C) add(sums.C + at, dC[k]);
+  }
+}
+
+// The rows of a block during one chunk, plan.chunk steps apart.
+struct BackwardRows {
+  float *dt, *slope, *dtA, *x, *dy;
+  float *dx, *ddt, *ddtA;  // dx takes the place of x, ddtA that of dtA
+};
+
+// dt, dtA, x and dy; writes dz.
+template <class D>
+void prepare_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_t steps, const BackwardRows& rows) {
+  const auto& [p, args, plan] = call;
+  if (steps < plan.chunk)
+    for (float* data : {rows.dt, rows.dtA, rows.x, rows.dy}) fill(data, plan.chunk * kLanes, 0.0f);
+  for (int64_t i = 0; i < block.width; ++i) {
+    const int64_t at = i * plan.chunk;
+    step_row(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), p.options & LRNNX_DELTA_SOFTPLUS,
+             steps, rows.dt + at, rows.slope + at);
+    input_row<D>(rows.dt + at, row(args.u, block, i, t0), steps, rows.x + at);
+    if (args.deltaA.data) copy(row(args.deltaA, block, i, t0), steps, rows.dtA + at);
+    const float* __restrict dout = row(args.dout, block, i, t0);
+    float* __restrict dy = rows.dy + at;
+    if (args.z.data) {
+      const float* __restrict z = row(args.z, block, i, t0), * __restrict out = row(args.out, block, i, t0);
+      float* __restrict dz = row(args.dz, block, i, t0);
+#pragma omp simd
+      for (int64_t t = 0; t < steps; ++t) {
+        const ValueAndSlope gate = silu_and_slope(z[t]);
+        dy[t] = dout[t] * gate.value;
+        dz[t] = dout[t] * out[t] * gate.slope;
+      }
+    } else {
+      copy(dout, steps, dy);
+    }
+  }
+}
+
+// du, ddelta, ddeltaA, and the sums for D and delta_bias.
+template <class D>
+void finish_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_t steps, const BackwardRows& rows,
+                 const Sums& sums) {
+  const auto& [p, args, plan] = call;
+  for (int64_t i = 0; i < block.width; ++i) {
+    const int64_t at = i * plan.chunk;
+    const float* __restrict u = row(args.u, block, i, t0);
+    const float* __restrict dt = rows.dt + at, * __restrict slope = rows.slope + at, * __restrict dy = rows.dy + at;
+    const float* __restrict dx = rows.dx + at, * __restrict ddt = rows.ddt + at, * __restrict ddtA = rows.ddtA + at;
+    float* __restrict du = row(args.du, block, i, t0), * __restrict ddelta = row(args.ddelta, block, i, t0);
+    const float skip = of_channel(args.D, block, i);
+    const float own_dtA = args.deltaA.data ? 0.0f : D::kSlopeUnit;
+
+    if (args.deltaA.data) {
+      float* __restrict ddeltaA = row(args.ddeltaA, block, i, t0);
+      for (int64_t t = 0; t < steps; ++t) ddeltaA[t] = D::kSlopeUnit * ddtA[t];
+    }
+    float sum_D = 0.0f, sum_bias = 0.0f;
+#pragma omp simd reduction(+ : sum_D, sum_bias)
+    for (int64_t t = 0; t < steps; ++t) {
+      const float by_u = D::kInput == InputFactor::step ? dt[t] * dx[t] : dx[t];
+      float by_dt = 0.0f;
+      if constexpr (D::kInput == InputFactor::step) by_dt = u[t] * dx[t];
+      if constexpr (D::kInput == InputFactor::per_state) by_dt = ddt[t];
+      du[t] = by_u + skip * dy[t];
+      const float by_delta = (by_dt + own_dtA * ddtA[t]) * slope[t];
+      ddelta[t] = by_delta;
+      sum_D += u[t] * dy[t];
+      sum_bias += by_delta;
+    }
+    sums.skip[i] += static_cast<double>(sum_D);
+    sums.bias[i] += static_cast<double>(sum_bias);
+  }
+}
+
+template <class D, bool variable_B, bool variable_C>
+void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64_t segment, float* memory) {
+  const auto& [p, args, plan] = call;
+  const Block block = block_at(plan, batch, index);
+  const Sums sums = sums_of(call, block);
+  Scratch scratch{memory};
+  const Weights w = prepare_weights<D, variable_B, variable_C>(p, args, block, scratch);
+  float* before = scratch.take(p.dstate);
+  float *dtA = scratch.take(plan.chunk), *dt = scratch.take(plan.chunk), *x = scratch.take(plan.chunk),
+        *dy = scratch.take(plan.chunk);
+  BackwardTile tile{};
+  tile.dtA = dtA;
+  tile.dt = dt;
+  tile.x = x;
+  tile.dy = dy;
+  tile.dx = scratch.take(plan.chunk);
+  tile.ddt = scratch.take(plan.chunk);
+  tile.ddtA = scratch.take(plan.chunk);
+  tile.states = scratch.take((plan.chunk + 1) * kCpuStates);
+  tile.transitions = scratch.take(plan.chunk * kCpuStates);
+  tile.products_B = scratch.take(kLanes * kCpuStates);
+  tile.products_C = scratch.take(kLanes * kCpuStates);
+  BackwardRows rows{};
+  for (float** piece : {&rows.dt, &rows.slope, &rows.dtA, &rows.x, &rows.dy, &rows.ddt}) {
+    *piece = scratch.take(plan.chunk);
+    fill(*piece, plan.chunk * kLanes, 0.0f);  // the lanes without a channel stay so
+  }
+  rows.dx = rows.x;
+  rows.ddtA = rows.dtA;
+  for (int64_t i = 0; i < kLanes; ++i) tile.used[i] = i < block.width ? -1 : 0;
+
+  const int64_t slab = index % plan.blocks_per_group / plan.blocks_per_slab;
+  const int64_t partial =
+      ((block.batch * p.groups + block.group) * plan.slabs_per_group + slab) * p.dstate * plan.segment;
+  const auto partial_at = [&call, partial](int64_t offset, int64_t t) {
+    return reinterpret_cast<float*>(static_cast<char*>(call.args.workspace) + offset) + partial + t;
+  };
+  tile.stride = plan.segment;
+  tile.first_of_slab = index % plan.blocks_per_group % plan.blocks_per_slab == 0;
+
+  if (segment == plan.segments - 1) {
+    for (double* sum : {sums.transition, sums.input, sums.B, sums.C})
+      for (int64_t i = 0; i < p.dstate * kLanes; ++i) sum[i] = 0.0;
+    for (int64_t i = 0; i < kLanes; ++i) sums.skip[i] = sums.bias[i] = 0.0;
+    if (args.dlast_state.data)
+      gather(states(args.dlast_state, p, block), block.width, p.dstate, sums.carry);
+    else
+      fill(sums.carry, p.dstate * kLanes, 0.0f);
+  }
+
+  const int64_t first_chunk = segment * (plan.segment / plan.chunk);
+  const int64_t behind = first_chunk + plan.segment / plan.chunk;
+  for (int64_t chunk = (behind < plan.chunks ? behind : plan.chunks) - 1; chunk >= first_chunk; --chunk) {
+    tile.t0 = chunk * plan.chunk;
+    tile.steps = p.seqlen - tile.t0 < plan.chunk ? p.seqlen - tile.t0 : plan.chunk;
+    if constexpr (variable_B) tile.dB = partial_at(plan.partial_B_offset, tile.t0 - segment * plan.segment);
+    if constexpr (variable_C) tile.dC = partial_at(plan.partial_C_offset, tile.t0 - segment * plan.segment);
+    prepare_rows<D>(call, block, tile.t0, tile.steps, rows);
+    tile_from_rows(args.deltaA.data ? rows.dtA : rows.dt, plan.chunk, dtA);
+    tile_from_rows(rows.x, plan.chunk, x);
+    tile_from_rows(rows.dy, plan.chunk, dy);
+    if constexpr (D::kInput == InputFactor::per_state) tile_from_rows(rows.dt, plan.chunk, dt);
+    for (float* sum : {tile.dx, tile.ddt, tile.ddtA}) fill(sum, plan.chunk * kLanes, 0.0f);
+
+    const float* state = before;
+    if (chunk > 0)
+      state = static_cast<const float*>(args.saved) + saved_offset(plan, p, block, chunk);
+    else if (args.h0.data)
+      gather(states(args.h0, p, block), block.width, p.dstate, before);
+    else
+      fill(before, p.dstate * kLanes, 0.0f);
+
+    int64_t n = 0;
+    for (; n + kCpuStates <= p.dstate; n += kCpuStates)
+      retreat<D, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, state, sums);
+    for (; n < p.dstate; ++n) retreat<D, variable_B, variable_C, 1>(w, tile, p.seqlen, n, state, sums);
+
+    rows_from_tile(tile.dx, plan.chunk, rows.dx);
+    rows_from_tile(tile.ddtA, plan.chunk, rows.ddtA);
+    if constexpr (D::kInput == InputFactor::per_state) rows_from_tile(tile.ddt, plan.chunk, rows.ddt);
+    finish_rows<D>(call, block, tile.t0, tile.steps, rows, sums);
+  }
+  if (segment == 0 && args.dh0.data) scatter(sums.carry, block.width, p.dstate, states(args.dh0, p, block));
+}
+
+// dA, fixed dB and dC, dD, ddelta_bias of a block: what the batches have summed up, in order.
+template <class D, bool variable_B, bool variable_C>
+void finish_block(const CpuBackward& call, int64_t index) {
+  const lrnnx_selective_scan_problem& p = call.problem;
+  const lrnnx_selective_scan_backward_args& args = call.args;
+  const CpuPlan& plan = call.plan;
+  const auto over_batches = [&](double* Sums::*member, int64_t at) {
+    double total = 0.0;
+    for (int64_t b = 0; b < p.batch; ++b) total += (sums_of(call, block_at(plan, b, index)).*member)[at];
+    return static_cast<float>(total);
+  };
+  const Block block = block_at(plan, 0, index);
+  for (int64_t i = 0; i < block.width; ++i) {
+    for (int64_t n = 0; n < p.dstate; ++n) {
+      const int64_t to = i * p.dstate + n, from = n * kLanes + i;
+      if constexpr (D::kUsesA)
+        weights(args.dA, p, block)[to] = D::weight_gradient(
+            weights(args.A, p, block)[to], over_batches(&Sums::transition, from), over_batches(&Sums::input, from));
+      if constexpr (!variable_B && D::kTakesB) weights(args.dB, p, block)[to] = over_batches(&Sums::B, from);
+      if constexpr (!variable_C) weights(args.dC, p, block)[to] = over_batches(&Sums::C, from);
+    }
+    if (args.dD.data) data(args.dD)[block.dim + i] = over_batches(&Sums::skip, i);
+    if (args.ddelta_bias.data) data(args.ddelta_bias)[block.dim + i] = over_batches(&Sums::bias, i);
+  }
+}
+
+// --- the table
+// ---------------------------------------------------------------------------------------------------------
+
+template <class D, bool variable_B, bool variable_C>
+constexpr CpuKernels kKernels = {forward_block<D, variable_B, variable_C>, backward_block<D, variable_B, variable_C>,
+                                 finish_block<D, variable_B, variable_C>};
+
+template <class D>
+CpuKernels kernels_for(uint32_t options) {
+  if (options & LRNNX_VARIABLE_B)
+    return options & LRNNX_VARIABLE_C ? kKernels<D, true, true> : kKernels<D, true, false>;
+  return options & LRNNX_VARIABLE_C ? kKernels<D, false, true> : kKernels<D, false, false>;
+}
+
+// Of a problem that the variant table has.
+CpuKernels kernels_of(const lrnnx_selective_scan_problem& problem) {
+  switch (problem.discretization) {
+    default:
+      return kernels_for<Mamba<float>>(problem.options);
+  }
+}
+
+}  // namespace
+}  // namespace lrnnx
