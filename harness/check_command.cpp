@@ -236,7 +236,7 @@ void add_check_command(CLI::App& app, int& exit_code) {
   add_selection_flags(*command, flags->selection, "check");
   command->add_option("--reruns", flags->options.reruns, "Launches beyond the first, each compared with it bit by bit")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::NonNegativeNumber.description(""))
       ->capture_default_str();
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
