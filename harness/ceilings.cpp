@@ -2,7 +2,6 @@
 #include "harness/ceilings.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/ceilings_cuda.h"
+#include "harness/cpu_cache.h"
 #include "harness/stats.h"
 #include "harness/timing.h"
 
@@ -18,8 +18,7 @@ namespace lrnnx::bench {
 namespace {
 
 double copy_rate_of_all_threads() {
-  const int64_t cache = std::max<int64_t>(0, sysconf(_SC_LEVEL3_CACHE_SIZE));
-  const int64_t bytes = std::clamp<int64_t>(4 * cache, int64_t{128} << 20, int64_t{1} << 30);
+  const int64_t bytes = std::clamp<int64_t>(4 * last_level_cache_bytes(), int64_t{128} << 20, int64_t{1} << 30);
   constexpr int64_t kPiece = 1 << 20;  // large enough for memcpy to bypass the caches when it writes
   const int64_t pieces = bytes / kPiece;
   const auto source = std::make_unique_for_overwrite<unsigned char[]>(bytes);

@@ -18,6 +18,7 @@
 
 #include "harness/backend.h"
 #include "harness/build_info.h"
+#include "harness/cpu_cache.h"
 #include "lrnnx/lrnnx.h"
 
 #ifdef LRNNX_WITH_CUDA
@@ -127,11 +128,11 @@ Json cpu() {
   cpu_set_t usable;
   CPU_ZERO(&usable);
   const int processors = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : omp_get_num_procs();
-  const long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
+  const int64_t cache = last_level_cache_bytes();
   return {{"name", or_null(value_of_line("/proc/cpuinfo", "model name", ':'))},
           {"usable_processors", processors},
           {"threads", omp_get_max_threads()},
-          {"l3_kib", l3 > 0 ? Json(l3 >> 10) : Json(nullptr)},
+          {"last_level_cache_kib", cache > 0 ? Json(cache >> 10) : Json(nullptr)},
           {"memory_mib", (static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE)) >> 20}};
 }
 

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <cmath>
 
 namespace lrnnx::bench {
 namespace {
@@ -49,12 +49,6 @@ const Metric kMetrics[] = {
     {"seqlen", "", "time steps", "seqlen", Shown::always, "{}", of_shape<&Shape::seqlen>},
     {"dstate", "", "states a channel", "dstate", Shown::if_varies, "{}", of_shape<&Shape::dstate>},
     {"groups", "", "groups of channels that share B and C", "groups", Shown::if_varies, "{}", of_shape<&Shape::groups>},
-    {"options", "", "optional parts of the operator; B and C mean variable B and C", "options", Shown::if_varies, "",
-     [](const Row& row) -> Value {
-       Options options = row.problem.options;
-       options.save = false;  // told by the column of its own
-       return to_string(options);
-     }},
     {"save", "", "forward in training: also writes what the backward reads", "save", Shown::if_varies, "",
      [](const Row& row) -> Value {
        if (row.problem.direction != "forward") return {};
@@ -85,11 +79,13 @@ const Metric kMetrics[] = {
      [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_deviation) : Value(); }},
     {"samples", "", "launches timed", "samples", Shown::always, "{}",
      [](const Row& row) -> Value { return row.summary ? Value(static_cast<int64_t>(row.summary->count)) : Value(); }},
-    {"stopped", "", "why sampling stopped", "stopped", Shown::if_varies, "",
-     [](const Row& row) -> Value { return row.measurement ? Value(row.measurement->stopped) : Value(); }},
+    {"sampling", "", "complete, or timed out before there were enough samples", "sampling", Shown::if_varies, "",
+     [](const Row& row) -> Value {
+       return row.measurement ? Value(row.measurement->timed_out ? "timed out" : "complete") : Value();
+     }},
     {"floor_ms", "ms", "least time that the machine's measured ceilings allow", "floor ms", Shown::always, "{:.4f}",
      [](const Row& row) -> Value { return row.floor ? Value(row.floor->ms) : Value(); }},
-    {"floor_fraction", "%", "floor over median", "of floor", Shown::always, "{:.0f} %",
+    {"floor_fraction", "%", "floor over median", "of floor", Shown::always, "{:.1f} %",
      [](const Row& row) -> Value {
        if (!row.floor || !row.summary || !(row.summary->median > 0)) return {};
        return 100 * row.floor->ms / row.summary->median;
@@ -116,13 +112,19 @@ const Metric kMetrics[] = {
        if (!row.check || row.check->tensors.empty()) return {};
        double worst = 0;
        for (const Comparison& tensor : row.check->tensors)
-         worst = tensor.rel_l2 <= worst ? worst : tensor.rel_l2;  // keeps a NaN
+         if (!(tensor.rel_l2 <= worst) && !std::isnan(worst)) worst = tensor.rel_l2;  // a NaN is the worst
        return worst;
      }},
     {"verdict", "", "passed, failed, skipped, error, unchecked, or invalid (faster than the machine can be)", "verdict",
      Shown::always, "", [](const Row& row) -> Value { return std::string(to_string(row.verdict)); }},
     {"configuration", "", "launch configuration that ran", "configuration", Shown::always, "",
      [](const Row& row) -> Value { return row.configuration.empty() ? Value() : Value(row.configuration); }},
+    {"options", "", "optional parts of the operator; B and C mean variable B and C", "options", Shown::if_varies, "",
+     [](const Row& row) -> Value {
+       Options options = row.problem.options;
+       options.save = false;  // told by the column of its own
+       return to_string(options);
+     }},
     {"note", "", "what to know when reading the time", "note", Shown::if_varies, "",
      [](const Row& row) -> Value { return row.note.empty() ? Value() : Value(row.note); }},
     {"reason", "", "why the verdict is not passed", "reason", Shown::never, "",
@@ -152,10 +154,10 @@ const char* to_string(Verdict verdict) {
 std::span<const Metric> metrics() { return kMetrics; }
 
 std::string table_text(const Metric& metric, const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return text->empty() ? "-" : *text;
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
   if (const auto* number = std::get_if<double>(&value)) return fmt::format(fmt::runtime(metric.format), *number);
   if (const auto* count = std::get_if<int64_t>(&value)) return fmt::format(fmt::runtime(metric.format), *count);
-  return "-";
+  return kAbsent;
 }
 
 }  // namespace lrnnx::bench

@@ -10,6 +10,7 @@
 
 #include "harness/check.h"
 #include "harness/cost.h"
+#include "harness/error.h"
 #include "harness/stats.h"
 #include "harness/timing.h"
 #include "lrnnx/lrnnx.h"
@@ -30,8 +31,9 @@ const char* to_string(Verdict verdict);
 struct Row {
   Problem problem;
   Verdict verdict = Verdict::error;
-  std::string reason;  // why not passed
-  std::string note;    // what to know when reading the time
+  ExitCode exit_code = ExitCode::system;  // of a program that runs only this row
+  std::string reason;                     // why not passed
+  std::string note;                       // what to know when reading the time
   std::optional<CheckResult> check;
   CacheState cache = CacheState::cold;
   std::optional<Measurement> measurement;
@@ -62,7 +64,10 @@ struct Metric {
 
 std::span<const Metric> metrics();
 
-// As the table shows it: "-" if there is none.
+// What the table shows where there is no value.
+inline constexpr char kAbsent[] = "-";
+
+// As the table shows it.
 std::string table_text(const Metric& metric, const Value& value);
 
 }  // namespace lrnnx::bench

@@ -100,29 +100,29 @@ class Sweep {
 
   void run(const Problem& problem) {
     progress_.start(problem);
-    Row row{.problem = problem,
-            .verdict = options_.check ? Verdict::error : Verdict::unchecked,
-            .reason = "",
-            .note = "",
-            .check = {},
-            .cache = states_.front(),
-            .measurement = {},
-            .summary = {},
-            .cost = cost(problem),
-            .floor = {},
-            .memory = {},
-            .configuration = problem.configuration};
+    Row row;
+    row.problem = problem;
+    row.cache = states_.front();
+    row.cost = cost(problem);
+    row.configuration = problem.configuration;
     std::vector<Row> rows;
+    const auto give_up = [&](Verdict verdict, ExitCode code, const char* reason) {
+      row.verdict = verdict;
+      row.exit_code = code;
+      row.reason = reason;
+      rows = {row};
+    };
     try {
       rows = check_and_time(row);
     } catch (const LibraryError& error) {
-      row.verdict = error.is_skip() ? Verdict::skipped : Verdict::error;
-      row.reason = error.what();
-      rows = {row};
-    } catch (const std::exception& error) {  // a usage error cannot be: the problem was selected
-      row.verdict = Verdict::error;
-      row.reason = error.what();
-      rows = {row};
+      if (error.is_skip())
+        give_up(Verdict::skipped, ExitCode::nothing_ran, error.what());
+      else
+        give_up(Verdict::error, error.exit_code(), error.what());
+    } catch (const Error& error) {
+      give_up(Verdict::error, error.exit_code(), error.what());
+    } catch (const std::exception& error) {
+      give_up(Verdict::error, ExitCode::system, error.what());
     }
     for (Row& finished : rows) {
       progress_.finish(finished);
@@ -138,6 +138,7 @@ class Sweep {
     Backend& backend = bench::backend(row.problem.backend);
     if (const auto why = backend.unavailable()) {
       row.verdict = Verdict::skipped;
+      row.exit_code = ExitCode::nothing_ran;
       row.reason = *why;
       return {row};
     }
@@ -145,8 +146,11 @@ class Sweep {
       progress_.doing("checking");
       row.check = checker_.check(row.problem, backend);
       row.verdict = verdict_of(row.check->status);
+      row.exit_code = row.check->exit_code;
       row.reason = row.check->reason;
       if (row.verdict != Verdict::passed) return {row};
+    } else {
+      row.verdict = Verdict::unchecked;
     }
     progress_.doing("timing");
     Timer& timer = timer_of(backend);
@@ -155,6 +159,7 @@ class Sweep {
     row.memory = prepared.memory();
     row.configuration = prepared.configuration();
     row.floor = floor_of(row.cost, ceilings);
+    row.exit_code = ExitCode::ok;
     std::vector<Row> rows;
     for (const CacheState state : states_) {
       MeasureOptions options = options_.measure;
@@ -218,15 +223,11 @@ Report sweep(const std::vector<Problem>& problems, const SweepOptions& options) 
 
 int exit_code_of(const Report& report) {
   if (report.signal != 0) return 128 + report.signal;
-  const auto any = [&](auto&& predicate) { return std::ranges::any_of(report.rows, predicate); };
-  ExitCode code = ExitCode::ok;
-  if (any([](const Row& row) { return row.verdict == Verdict::failed; }))
-    code = ExitCode::wrong_numbers;
-  else if (any([](const Row& row) { return row.verdict == Verdict::error; }))
-    code = ExitCode::system;
-  else if (!any([](const Row& row) { return row.measurement.has_value(); }))
-    code = ExitCode::nothing_ran;
-  return static_cast<int>(code);
+  // Skips count only if nothing else happened.
+  for (const ExitCode code : {ExitCode::wrong_numbers, ExitCode::system, ExitCode::usage, ExitCode::ok})
+    if (std::ranges::any_of(report.rows, [code](const Row& row) { return row.exit_code == code; }))
+      return static_cast<int>(code);
+  return static_cast<int>(ExitCode::nothing_ran);
 }
 
 int run_sweep(const SweepOptions& options) {

@@ -28,7 +28,8 @@ struct SweepOptions {
 // SIGTERM ends it after the problem in flight.
 Report sweep(const std::vector<Problem>& problems, const SweepOptions& options);
 
-// wrong_numbers before system errors; nothing_ran if no row has a time; 128 + the signal that ended the sweep.
+// The gravest of the rows: wrong numbers, then a broken machine, then a refused argument; nothing_ran if all were
+// skipped. 128 + the signal if one ended the sweep.
 int exit_code_of(const Report& report);
 
 // Selects, sweeps, prints the table and writes the files. Returns the exit code.

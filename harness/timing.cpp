@@ -1,12 +1,11 @@
 // The sampling loop, and the timer of the cpu backend.
 #include "harness/timing.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 
+#include "harness/cpu_cache.h"
 #include "harness/timing_cuda.h"
 
 namespace lrnnx::bench {
@@ -19,9 +18,7 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 class CpuTimer final : public Timer {
  public:
   CpuTimer() {
-    // Twice the last-level cache, and enough where its size is not known (0 or -1 in some virtual machines).
-    const int64_t cache = std::max<int64_t>(0, sysconf(_SC_LEVEL3_CACHE_SIZE));
-    flush_.resize(static_cast<std::size_t>(std::max<int64_t>(2 * cache, int64_t{64} << 20)));
+    flush_.resize(static_cast<std::size_t>(std::max<int64_t>(2 * last_level_cache_bytes(), int64_t{64} << 20)));
   }
 
   double sample(const std::function<void()>& launch, CacheState cache, const char*) override {
@@ -63,7 +60,7 @@ Measurement measure(Timer& timer, const std::function<void()>& launch, const Mea
   const auto begin = Clock::now();
   launch();  // loads code and wakes clocks and threads, outside any timer: loading may wait for the device
 
-  Measurement measurement{.cache = options.cache, .samples_ms = {}, .stopped = "converged"};
+  Measurement measurement{.cache = options.cache, .samples_ms = {}, .timed_out = false};
   double total_ms = 0;
   while (true) {
     const double ms = timer.sample(launch, options.cache, name.c_str());
@@ -73,7 +70,7 @@ Measurement measure(Timer& timer, const std::function<void()>& launch, const Mea
         total_ms >= 1e3 * options.min_seconds)
       return measurement;
     if (seconds_since(begin) >= options.timeout_seconds) {
-      measurement.stopped = "timeout";
+      measurement.timed_out = true;
       return measurement;
     }
   }

@@ -37,7 +37,7 @@ struct MeasureOptions {
 struct Measurement {
   CacheState cache = CacheState::cold;
   std::vector<double> samples_ms;  // at least one, in the order taken
-  std::string stopped;             // "converged" to the minima of the options, or "timeout"
+  bool timed_out = false;          // before the minima of the options were reached
 };
 
 // One untimed launch, then samples until there are enough. A timeout still leaves one sample.
