@@ -1,0 +1,165 @@
+// `lrnnx-bench sweep` and `info` from the outside: exit codes, files and messages of the real executable.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "harness/backend.h"
+#include "harness/metrics.h"
+#include "tests/run_program.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using Json = nlohmann::json;
+
+// Small enough for a debug build; both directions.
+constexpr const char* kTiny =
+    "--suite quickstart -a batch=1 -a dim=8 -a groups=1 -a dstate=4 -a seqlen=5,33 "
+    "-a options=B,C,D,z,delta_bias,delta_softplus,save --backend cpu --min-time 0 ";
+
+std::string sweep(const std::string& arguments, int samples = 3) {
+  return std::string("sweep ") + kTiny + "--min-samples " + std::to_string(samples) + ' ' + arguments;
+}
+
+TEST(CliSweep, PrintsATableOnStdoutAndProgressOnStderr) {
+  const ProgramResult result = run_program(sweep(""));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* heading :
+       {"direction", "median ms", "floor ms", "of floor", "binds", "GB/s", "G updates/s", "verdict"})
+    EXPECT_NE(result.out.find(heading), std::string::npos) << heading << '\n' << result.out;
+  EXPECT_NE(result.out.find("forward"), std::string::npos);
+  EXPECT_NE(result.out.find("backward"), std::string::npos);
+  EXPECT_NE(result.err.find("[4/4]"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find('\x1b'), std::string::npos) << "escape codes into a file";
+}
+
+TEST(CliSweep, QuietKeepsStderrEmpty) { EXPECT_EQ(run_program(sweep("--quiet")).err, ""); }
+
+TEST(CliSweep, JsonHasEverySampleOfEveryProblemAndTheEnvironment) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "sweep.json";
+  ASSERT_EQ(run_program(sweep("--quiet --json " + file, 7)).exit_code, 0);
+  const Json json = Json::parse(read_text(file));
+  EXPECT_EQ(json.at("schema"), "lrnnx-bench.sweep");
+  ASSERT_EQ(json.at("results").size(), 4u);
+  for (const Json& result : json.at("results")) {
+    EXPECT_EQ(result.at("verdict"), "passed") << result.at("reason");
+    EXPECT_EQ(result.at("samples"), 7);
+    EXPECT_EQ(result.at("samples_ms").size(), 7u);
+    EXPECT_GT(result.at("check").at("tensors").size(), 0u);
+  }
+  EXPECT_EQ(json.at("timing").at("min_samples"), 7);
+  EXPECT_GT(json.at("ceilings").at("cpu").at("copy_bytes_per_second"), 0.0);
+  EXPECT_FALSE(json.at("environment").at("cpu").at("name").is_null());
+  EXPECT_NE(json.at("environment").at("run").at("command").get<std::string>().find("--min-samples 7"),
+            std::string::npos);
+}
+
+TEST(CliSweep, CsvHasOneColumnAMetricAndOneLineAProblem) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "sweep.csv";
+  ASSERT_EQ(run_program(sweep("--quiet --csv " + file)).exit_code, 0);
+  std::stringstream text(read_text(file));
+  std::string header = "problem";
+  for (const Metric& metric : metrics()) header += std::string(",") + metric.tag;
+  std::string line;
+  std::getline(text, line);
+  EXPECT_EQ(line, header);
+  int lines = 0;
+  while (std::getline(text, line)) ++lines;
+  EXPECT_EQ(lines, 4);
+}
+
+TEST(CliSweep, OutWritesBothFilesIntoANewDirectoryAndLeavesNoPartOfOne) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path out = directory / "new/results";
+  ASSERT_EQ(run_program(sweep("--quiet --direction forward --out '" + out.string() + "'")).exit_code, 0);
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(out)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"sweep.csv", "sweep.json"}));
+}
+
+TEST(CliSweep, JsonOnStdoutIsNothingButJson) {
+  const ProgramResult result = run_program(sweep("--quiet --json -"));
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(Json::accept(result.out)) << result.out;
+}
+
+TEST(CliSweep, DirectionAndFilterNarrowTheSelection) {
+  const Json forward = Json::parse(run_program(sweep("--quiet --direction forward --json -")).out);
+  ASSERT_EQ(forward.at("results").size(), 2u);
+  for (const Json& result : forward.at("results")) EXPECT_EQ(result.at("direction"), "forward");
+  const Json backward = Json::parse(run_program(sweep("--quiet --filter '*.backward.*' --json -")).out);
+  ASSERT_EQ(backward.at("results").size(), 2u);
+  for (const Json& result : backward.at("results")) EXPECT_EQ(result.at("direction"), "backward");
+}
+
+TEST(CliSweep, ColdAndWarmTogetherAreTwoRowsAProblem) {
+  const Json json = Json::parse(run_program(sweep("--quiet --cold --warm --direction forward --json -")).out);
+  ASSERT_EQ(json.at("results").size(), 4u);
+  EXPECT_EQ(json.at("results")[0].at("cache"), "cold");
+  EXPECT_EQ(json.at("results")[1].at("cache"), "warm");
+}
+
+TEST(CliSweep, NoCheckSaysThatNothingWasChecked) {
+  const Json json = Json::parse(run_program(sweep("--quiet --no-check --json -")).out);
+  for (const Json& result : json.at("results")) {
+    EXPECT_EQ(result.at("verdict"), "unchecked");
+    EXPECT_TRUE(result.at("check").is_null());
+    EXPECT_FALSE(result.at("median_ms").is_null());
+  }
+}
+
+TEST(CliSweep, WithoutAGpuTheCudaBackendIsSkippedInWordsWithExitCode4) {
+  if (!backend("cuda").unavailable()) GTEST_SKIP() << "a CUDA device is there";
+  const ProgramResult result = run_program("sweep --backend cuda -a batch=1 -a dim=8 -a groups=1 -a seqlen=5");
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_NE(result.out.find("skipped"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("no CUDA device"), std::string::npos) << result.out;
+}
+
+TEST(CliSweep, BadArgumentsAreUsageErrorsThatNameWhatWasGiven) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"-a seqlne=5", "seqlne"},         {"-a seqlen=0", "seqlen"},          {"-a seqlen=many", "many"},
+      {"--suite no-such", "no-such"},    {"--filter nothing", "nothing"},    {"--direction sideways", "sideways"},
+      {"--backend quantum", "quantum"},  {"--min-samples 0", "min-samples"}, {"--timeout -1", "timeout"},
+      {"--no-such-flag", "no-such-flag"}};
+  for (const auto& [arguments, named] : cases) {
+    const ProgramResult result = run_program(std::string("sweep ") + arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments;
+    EXPECT_NE(result.err.find(named), std::string::npos) << arguments << ": " << result.err;
+    EXPECT_EQ(result.out, "") << arguments;
+  }
+}
+
+TEST(CliSweep, AFileThatCannotBeWrittenIsASystemErrorBeforeAnythingIsTimed) {
+  const ProgramResult result = run_program(sweep("--json /no/such/directory/sweep.json"));
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.err.find("/no/such/directory"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("[1/"), std::string::npos) << result.err;
+}
+
+TEST(CliInfo, DescribesMachineAndBuildAndMeasuresTheCpu) {
+  const ProgramResult text = run_program("info");
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_NE(text.out.find("cpu.name"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("ceilings.cpu"), std::string::npos) << text.out;
+  if (backend("cuda").unavailable()) {
+    EXPECT_NE(text.out.find("no CUDA device"), std::string::npos) << text.out;
+  }
+
+  const ProgramResult json_run = run_program("info --json");
+  const Json json = Json::parse(json_run.out);
+  EXPECT_GT(json.at("ceilings").at("cpu").at("copy_bytes_per_second"), 0.0);
+  EXPECT_TRUE(json.at("program").contains("commit"));
+  EXPECT_EQ(json.at("program").at("abi"), 1);
+}
+
+}  // namespace
+}  // namespace lrnnx::bench

@@ -1,0 +1,273 @@
+// Sweeps on the cpu backend, and what a report says of rows made by hand.
+#include "harness/sweep.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "harness/backend.h"
+#include "harness/error.h"
+
+namespace lrnnx::bench {
+namespace {
+
+Problem tiny(const std::string& direction = "forward", const std::string& backend = "cpu") {
+  return parse_problem("selective_scan.mamba.f32." + direction + "." + backend +
+                       " batch=2 dim=8 seqlen=33 dstate=4 options=B,C,D,z,delta_bias,delta_softplus");
+}
+
+SweepOptions quick() {
+  SweepOptions options;
+  options.quiet = true;
+  options.measure.min_samples = 3;
+  options.measure.min_seconds = 0;
+  return options;
+}
+
+// As a sweep would fill it in, with samples of 1, 2 and 4 ms.
+Row timed_row(Problem problem) {
+  Row row;
+  row.problem = problem;
+  row.verdict = Verdict::passed;
+  row.exit_code = ExitCode::ok;
+  row.measurement = Measurement{.cache = CacheState::cold, .samples_ms = {2, 1, 4}, .timed_out = false};
+  row.summary = summarize(row.measurement->samples_ms);
+  row.cost = cost(problem);
+  row.floor = Floor{.ms = 0.5, .binds = "DRAM"};
+  row.memory = lrnnx_memory{.saved_bytes = 64, .workspace_bytes = 128};
+  row.configuration = "threads=2,tile=8";
+  return row;
+}
+
+Row untimed_row(Problem problem, Verdict verdict, const std::string& reason, ExitCode exit_code = ExitCode::ok) {
+  Row row;
+  row.problem = problem;
+  row.verdict = verdict;
+  row.exit_code = exit_code;
+  row.reason = reason;
+  row.cost = cost(problem);
+  return row;
+}
+
+Report report_of(std::vector<Row> rows) {
+  Report report;
+  report.environment = {{"program", {{"version", "test"}}}};
+  report.rows = std::move(rows);
+  return report;
+}
+
+Value value_of(const std::string& tag, const Row& row) {
+  const auto metric = std::ranges::find_if(metrics(), [&](const Metric& m) { return m.tag == tag; });
+  return metric == metrics().end() ? Value() : metric->compute(row);
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::stringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+// Fields of one line of CSV.
+std::vector<std::string> fields_of(const std::string& line) {
+  std::vector<std::string> fields(1);
+  bool quoted = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '"' && quoted && i + 1 < line.size() && line[i + 1] == '"')
+      fields.back() += line[i++];
+    else if (line[i] == '"')
+      quoted = !quoted;
+    else if (line[i] == ',' && !quoted)
+      fields.emplace_back();
+    else
+      fields.back() += line[i];
+  }
+  return fields;
+}
+
+TEST(Sweep, ChecksThenTimesBothDirectionsOnTheCpu) {
+  const Report report = sweep({tiny("forward"), tiny("backward")}, quick());
+  ASSERT_EQ(report.rows.size(), 2u);
+  for (const Row& row : report.rows) {
+    EXPECT_EQ(row.verdict, Verdict::passed) << row.reason;
+    ASSERT_TRUE(row.check.has_value());
+    EXPECT_FALSE(row.check->tensors.empty());
+    ASSERT_TRUE(row.measurement.has_value());
+    EXPECT_EQ(row.measurement->samples_ms.size(), 3u);
+    EXPECT_TRUE(std::ranges::all_of(row.measurement->samples_ms, [](double ms) { return ms > 0; }));
+    ASSERT_TRUE(row.floor.has_value());
+    EXPECT_GT(row.floor->ms, 0);
+    EXPECT_FALSE(row.configuration.empty());
+  }
+  EXPECT_EQ(report.ceilings.count("cpu"), 1u);
+  EXPECT_EQ(exit_code_of(report), 0);
+}
+
+TEST(Sweep, WithoutTheCheckARowIsTimedAndCalledUnchecked) {
+  SweepOptions options = quick();
+  options.check = false;
+  const Report report = sweep({tiny()}, options);
+  ASSERT_EQ(report.rows.size(), 1u);
+  EXPECT_EQ(report.rows[0].verdict, Verdict::unchecked);
+  EXPECT_FALSE(report.rows[0].check.has_value());
+  EXPECT_TRUE(report.rows[0].measurement.has_value());
+}
+
+TEST(Sweep, ColdAndWarmAreARowEach) {
+  SweepOptions options = quick();
+  options.cold = options.warm = true;
+  const Report report = sweep({tiny()}, options);
+  ASSERT_EQ(report.rows.size(), 2u);
+  EXPECT_EQ(report.rows[0].cache, CacheState::cold);
+  EXPECT_EQ(report.rows[1].cache, CacheState::warm);
+}
+
+TEST(Sweep, WhatTheLibraryRefusesIsAnErrorOfItsRowAndStopsNoOther) {
+  Problem refused = tiny();
+  refused.configuration = "no_such_key=1";
+  const Report report = sweep({refused, tiny()}, quick());
+  ASSERT_EQ(report.rows.size(), 2u);
+  EXPECT_TRUE(report.rows[0].verdict == Verdict::error || report.rows[0].verdict == Verdict::skipped);
+  EXPECT_FALSE(report.rows[0].measurement.has_value());
+  EXPECT_NE(report.rows[0].reason.find("no_such_key"), std::string::npos) << report.rows[0].reason;
+  EXPECT_EQ(report.rows[1].verdict, Verdict::passed) << report.rows[1].reason;
+}
+
+TEST(Sweep, AnAbsentDeviceIsSkippedInWordsAndNothingRan) {
+  if (!backend("cuda").unavailable()) GTEST_SKIP() << "a CUDA device is there";
+  const Report report = sweep({tiny("forward", "cuda")}, quick());
+  ASSERT_EQ(report.rows.size(), 1u);
+  EXPECT_EQ(report.rows[0].verdict, Verdict::skipped);
+  EXPECT_NE(report.rows[0].reason.find("no CUDA device"), std::string::npos);
+  EXPECT_EQ(exit_code_of(report), static_cast<int>(ExitCode::nothing_ran));
+}
+
+TEST(Sweep, ExitCodeNamesTheWorstThatHappened) {
+  const Row passed = timed_row(tiny());
+  const Row failed = untimed_row(tiny(), Verdict::failed, "wrong", ExitCode::wrong_numbers);
+  const Row broken = untimed_row(tiny(), Verdict::error, "broken", ExitCode::system);
+  const Row refused = untimed_row(tiny(), Verdict::error, "refused", ExitCode::usage);
+  const Row skipped = untimed_row(tiny(), Verdict::skipped, "no CUDA device", ExitCode::nothing_ran);
+  EXPECT_EQ(exit_code_of(report_of({passed})), 0);
+  EXPECT_EQ(exit_code_of(report_of({passed, skipped})), 0);
+  EXPECT_EQ(exit_code_of(report_of({passed, refused})), 2);
+  EXPECT_EQ(exit_code_of(report_of({passed, refused, broken})), 3);
+  EXPECT_EQ(exit_code_of(report_of({passed, broken, failed})), 1);
+  EXPECT_EQ(exit_code_of(report_of({skipped})), 4);
+  EXPECT_EQ(exit_code_of(report_of({})), 4);
+  Report stopped = report_of({passed});
+  stopped.signal = 15;
+  EXPECT_EQ(exit_code_of(stopped), 143);
+}
+
+TEST(Metrics, TagsAreUniqueAndEveryMetricIsDescribed) {
+  std::set<std::string> tags;
+  for (const Metric& metric : metrics()) {
+    EXPECT_TRUE(tags.insert(metric.tag).second) << metric.tag;
+    EXPECT_NE(std::string(metric.description), "") << metric.tag;
+    EXPECT_NE(std::string(metric.heading), "") << metric.tag;
+  }
+}
+
+TEST(Metrics, FollowFromTheSamplesAndTheCost) {
+  const Row row = timed_row(tiny());
+  const double steps = 2 * 8 * 33;
+  EXPECT_EQ(value_of("median_ms", row), Value(2.0));
+  EXPECT_EQ(value_of("min_ms", row), Value(1.0));
+  EXPECT_EQ(value_of("samples", row), Value(int64_t{3}));
+  EXPECT_EQ(value_of("floor_fraction", row), Value(25.0));
+  EXPECT_DOUBLE_EQ(std::get<double>(value_of("gb_per_s", row)), row.cost.bytes / 2e-3 * 1e-9);
+  EXPECT_DOUBLE_EQ(std::get<double>(value_of("gupdates_per_s", row)), steps * 4 / 2e-3 * 1e-9);
+}
+
+TEST(Metrics, OfARowWithoutATimeThereIsNoTimeOrRate) {
+  const Row row = untimed_row(tiny(), Verdict::failed, "wrong");
+  for (const char* tag : {"median_ms", "spread", "samples", "floor_ms", "floor_fraction", "gb_per_s", "gupdates_per_s"})
+    EXPECT_EQ(value_of(tag, row), Value()) << tag;
+}
+
+TEST(Metrics, TheWorstErrorOfARowIsNotHiddenByANumberAfterANaN) {
+  Row row = timed_row(tiny());
+  row.check = CheckResult{};
+  Comparison nan;
+  nan.rel_l2 = std::nan("");
+  Comparison small;
+  small.rel_l2 = 1e-7;
+  row.check->tensors = {small, nan, small};
+  EXPECT_TRUE(std::isnan(std::get<double>(value_of("rel_error", row))));
+}
+
+TEST(Table, SaysOnceWhatIsTheSameInEveryRowAndMakesAColumnOfWhatVaries) {
+  const std::string text = table_text(report_of({timed_row(tiny("forward")), timed_row(tiny("backward"))}));
+  EXPECT_NE(text.find("discretization mamba"), std::string::npos) << text;
+  EXPECT_NE(text.find("backend cpu"), std::string::npos) << text;
+  const auto lines = lines_of(text);
+  const auto header =
+      std::ranges::find_if(lines, [](const std::string& line) { return line.starts_with("direction"); });
+  ASSERT_NE(header, lines.end()) << text;
+  EXPECT_EQ(header->find("discretization"), std::string::npos) << text;
+  EXPECT_EQ(std::ranges::count_if(lines, [](const std::string& line) { return line.ends_with("threads=2,tile=8"); }),
+            2);
+
+  Problem other = tiny();
+  other.options.z = false;
+  const std::string varied = table_text(report_of({timed_row(tiny()), timed_row(other)}));
+  EXPECT_NE(varied.find("  options\n"), std::string::npos) << varied;
+}
+
+TEST(Table, GivesTheReasonAndTheReproLineOfWhatDidNotPass) {
+  const Problem problem = tiny();
+  const std::string text = table_text(report_of({untimed_row(problem, Verdict::failed, "out is wrong at [0, 1, 2]")}));
+  EXPECT_NE(text.find("failed " + to_string(problem)), std::string::npos) << text;
+  EXPECT_NE(text.find("out is wrong at [0, 1, 2]"), std::string::npos) << text;
+}
+
+TEST(Csv, HasAHeaderAndARowForEachProblemWithAsManyFields) {
+  const Report report = report_of({timed_row(tiny()), untimed_row(tiny(), Verdict::failed, "a \"quoted\", reason")});
+  const auto lines = lines_of(csv_text(report));
+  ASSERT_EQ(lines.size(), 3u);
+  const auto header = fields_of(lines[0]);
+  ASSERT_EQ(header.size(), metrics().size() + 1);
+  EXPECT_EQ(header[0], "problem");
+  for (size_t i = 0; i < metrics().size(); ++i) EXPECT_EQ(header[i + 1], metrics()[i].tag);
+  for (const size_t line : {1, 2}) {
+    const auto fields = fields_of(lines[line]);
+    ASSERT_EQ(fields.size(), header.size()) << lines[line];
+    EXPECT_EQ(fields[0], to_string(tiny()));
+  }
+  const auto reason = std::ranges::find(header, "reason") - header.begin();
+  EXPECT_EQ(fields_of(lines[2])[reason], "a \"quoted\", reason");
+  const auto median = std::ranges::find(header, "median_ms") - header.begin();
+  EXPECT_EQ(fields_of(lines[1])[median], "2");
+  EXPECT_EQ(fields_of(lines[2])[median], "");
+}
+
+TEST(Json, HoldsEverySampleAndEveryMetricAndNullForWhatIsAbsent) {
+  const Report report = report_of({timed_row(tiny()), untimed_row(tiny(), Verdict::skipped, "no CUDA device")});
+  const auto json = nlohmann::json::parse(json_text(report));
+  EXPECT_EQ(json.at("schema_version"), kSchemaVersion);
+  EXPECT_EQ(json.at("complete"), true);
+  EXPECT_EQ(json.at("metrics").size(), metrics().size());
+  EXPECT_EQ(json.at("environment"), nlohmann::json(report.environment));
+  ASSERT_EQ(json.at("results").size(), 2u);
+  for (const auto& result : json.at("results"))
+    for (const Metric& metric : metrics()) EXPECT_TRUE(result.contains(metric.tag)) << metric.tag;
+  EXPECT_EQ(json.at("results")[0].at("samples_ms"), (std::vector<double>{2, 1, 4}));
+  EXPECT_EQ(json.at("results")[0].at("median_ms"), 2.0);
+  EXPECT_EQ(parse_problem(json.at("results")[0].at("problem").get<std::string>()), tiny());
+  EXPECT_TRUE(json.at("results")[1].at("median_ms").is_null());
+  EXPECT_TRUE(json.at("results")[1].at("samples_ms").empty());
+}
+
+TEST(Json, OfASweepThatASignalEndedSaysThatItIsNotComplete) {
+  Report report = report_of({timed_row(tiny())});
+  report.signal = 2;
+  EXPECT_EQ(nlohmann::json::parse(json_text(report)).at("complete"), false);
+}
+
+}  // namespace
+}  // namespace lrnnx::bench
