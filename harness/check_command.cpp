@@ -21,6 +21,9 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kSchemaVersion = 1;
 
+// A wrong kernel fails hundreds of problems alike.
+constexpr int64_t kFaultsShown = 5;
+
 struct Flags {
   Selection selection;
   CheckOptions options;
@@ -204,6 +207,7 @@ ExitCode run_check(const Flags& flags) {
   const bool live = !flags.quiet && ::isatty(STDERR_FILENO);
   Checker checker(flags.options);
   std::vector<CheckResult> results;
+  std::map<std::string, int64_t> faults;  // by variant
   for (const Problem& problem : problems) {
     if (live) fmt::print(stderr, "\r\x1b[K[{}/{}] {}", results.size() + 1, problems.size(), to_string(problem));
     results.push_back(checker.check(problem, backend(problem.backend)));
@@ -211,10 +215,19 @@ ExitCode run_check(const Flags& flags) {
     const bool fault = result.status == Status::failed || result.status == Status::error;
     if (live) fmt::print(stderr, "\r\x1b[K");
     if (text_to_stdout && flags.verbose) write_stdout(line_of(result));
-    if (text_to_stdout && fault) write_stdout(fault_text(result, flags.options));
+    if (fault) {
+      const int64_t count = ++faults[variant_name(problem)];
+      if (text_to_stdout && (flags.verbose || count <= kFaultsShown)) write_stdout(fault_text(result, flags.options));
+    }
     if (fault && flags.fail_fast) break;
   }
-  if (text_to_stdout) write_stdout(summary_text(results, flags.options));
+  if (text_to_stdout) {
+    for (const auto& [variant, count] : faults) {
+      if (flags.verbose || count <= kFaultsShown) continue;
+      write_stdout(fmt::format("{}: {} more like these (--verbose shows all)\n", variant, count - kFaultsShown));
+    }
+    write_stdout(summary_text(results, flags.options));
+  }
   if (!flags.json.empty()) write_file(flags.json, json_text(results));
   if (!flags.quiet && results.size() < problems.size()) {
     fmt::print(stderr, "stopped by --fail-fast: {} of {} problems not run\n", problems.size() - results.size(),
@@ -230,7 +243,7 @@ void add_check_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "check",
       "Compare every output and gradient with the fp64 reference.\n"
-      "Prints one line a variant, and for each fault what is wrong and the line that reproduces it.\n"
+      "Prints one line a variant, and for the first faults of each what is wrong and the line that reproduces it.\n"
       "Outputs and workspaces start as NaN between guard bytes; inputs must come back unchanged;\n"
       "reruns must agree in every bit.");
   add_selection_flags(*command, flags->selection, "check");
@@ -241,7 +254,7 @@ void add_check_command(CLI::App& app, int& exit_code) {
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
       ->type_name("FILE|-");
-  command->add_flag("-v,--verbose", flags->verbose, "One line a problem as well");
+  command->add_flag("-v,--verbose", flags->verbose, "One line a problem, and every fault");
   command->add_flag("-q,--quiet", flags->quiet, "No progress on stderr");
   command->footer("Exit code: 0 all passed, 1 wrong numbers, 2 usage, 3 CUDA or system error, 4 nothing ran.");
   command->callback([flags, &exit_code] { exit_code = static_cast<int>(run_check(*flags)); });

@@ -10,9 +10,12 @@
 namespace lrnnx::bench {
 namespace {
 
+constexpr double kCancellation = 256;
+
 // Of one block of elements; blocks are combined in order, so that the result does not depend on the threads.
 struct Partial {
   double error_squares = 0, reference_squares = 0;
+  double reference_fourths = 0;  // sum of fourth powers
   double max_error = 0, max_reference = 0;
   int64_t worst = -1;       // position of max_error
   int64_t not_finite = -1;  // first position where either side is not finite
@@ -31,6 +34,7 @@ Partial compare_block(std::span<const float> got, std::span<const double> expect
     }
     sums.error_squares += error * error;
     sums.reference_squares += reference * reference;
+    sums.reference_fourths += reference * reference * reference * reference;
     sums.max_reference = std::max(sums.max_reference, std::abs(reference));
     if (error > sums.max_error || sums.worst < 0) {
       sums.max_error = error;
@@ -43,6 +47,7 @@ Partial compare_block(std::span<const float> got, std::span<const double> expect
 Partial combine(Partial a, const Partial& b) {
   a.error_squares += b.error_squares;
   a.reference_squares += b.reference_squares;
+  a.reference_fourths += b.reference_fourths;
   a.max_reference = std::max(a.max_reference, b.max_reference);
   if (a.worst < 0 || (b.worst >= 0 && b.max_error > a.max_error)) {
     a.max_error = b.max_error;
@@ -62,6 +67,16 @@ std::vector<int64_t> index_of(const TensorSpec& tensor, int64_t position) {
     position /= extents[axis];
   }
   return index;
+}
+
+// Sums of terms of either sign may cancel, and then their rounding errors are large beside them. A norm over k numbers
+// of like size falls below e times its typical size with a chance of the order of e^k: this matters for few numbers
+// only. k is the participation ratio (sum x^2)^2 / sum x^4, so that a tensor that three large numbers dominate counts
+// as three.
+double cancellation_factor(const Partial& sums) {
+  if (sums.reference_fourths == 0) return 1;
+  const double k = sums.reference_squares * sums.reference_squares / sums.reference_fourths;
+  return 1 + kCancellation / (k * k);
 }
 
 // Written so that a NaN in any number fails.
@@ -88,7 +103,6 @@ Comparison compare(const TensorSpec& tensor, std::span<const float> got, std::sp
   Comparison result;
   result.name = tensor.name;
   result.expected_count = tensor.floats();
-  result.tolerance = tolerance.rel_l2;
   const auto got_count = static_cast<int64_t>(got.size()), reference_count = static_cast<int64_t>(expected.size());
   if (got_count != result.expected_count || reference_count != result.expected_count) {
     result.reason = fmt::format("{} elements, and {} in the reference, instead of {}", got_count, reference_count,
@@ -111,7 +125,8 @@ Comparison compare(const TensorSpec& tensor, std::span<const float> got, std::sp
   result.rel_l2 = sums.error_squares == 0 ? 0 : std::sqrt(sums.error_squares / sums.reference_squares);
   result.max_abs_error = sums.max_error;
   result.max_abs_reference = sums.max_reference;
-  result.max_tolerance = tolerance.max * sums.max_reference;
+  result.tolerance = tolerance.rel_l2 * cancellation_factor(sums);
+  result.max_tolerance = tolerance.max * cancellation_factor(sums) * sums.max_reference;
   const int64_t worst = sums.not_finite >= 0 ? sums.not_finite : sums.worst;
   result.worst_index = index_of(tensor, worst);
   result.worst_got = got[static_cast<size_t>(worst)];
@@ -121,19 +136,14 @@ Comparison compare(const TensorSpec& tensor, std::span<const float> got, std::sp
   return result;
 }
 
-// A plain 32-bit loop over time, the least accurate honest kernel, has on every fill a relative L2 error of at
-// most 1.6e-6 and a largest error of 3e-6 of the largest value at 2049 steps and a batch of 3 (N = 16 and 256). Hence
-// the base. Two things make right results look worse in relative norms:
-// - Rounding errors of sums over time grow like the root of the number of terms.
-// - A tensor of k numbers, each a sum of terms of either sign, may cancel to nearly nothing as a whole; the chance of
-//   a norm below e times its typical size falls like e^k. With the factor below it stays under 1e-3 at k = 1.
-// A result scaled by 1.0001, or with inputs rounded to bf16, is 50 times and more outside from k = 32 on.
-Tolerance tolerance_of(const TensorSpec& tensor, const Problem& problem) {
-  constexpr double kRelL2 = 2e-6, kMax = 4e-6;
+// A plain 32-bit loop over time, the least accurate honest kernel, uses at most 0.75 of the limits over 13 seeds of
+// suites/check.json. With few decays to forget by, errors of the carry pile up: slow needs twice as much.
+// Rounding errors of sums over time grow like the root of the number of terms.
+Tolerance tolerance_of(const Problem& problem) {
+  constexpr double kRelL2 = 2e-6, kMax = 8e-6;
   constexpr double kTerms = 4096;
   const double terms = static_cast<double>(problem.shape.batch) * static_cast<double>(problem.shape.seqlen);
-  const auto k = static_cast<double>(tensor.floats());
-  const double factor = std::max(1.0, std::sqrt(terms / kTerms)) * (1 + 512 / (k * k));
+  const double factor = std::max(1.0, std::sqrt(terms / kTerms)) * (problem.fill == "slow" ? 2 : 1);
   return {.rel_l2 = kRelL2 * factor, .max = kMax * factor};
 }
 

@@ -11,7 +11,8 @@
 
 namespace lrnnx::bench {
 
-// What an honest 32-bit computation keeps to, as multiples of norms of the reference.
+// What an honest 32-bit computation keeps to, as multiples of norms of the reference, before cancellation (see
+// judge()).
 struct Tolerance {
   double rel_l2;  // of ||error|| / ||reference||
   double max;     // of max |error| / max |reference|
@@ -38,8 +39,7 @@ struct Comparison {
 Comparison compare(const TensorSpec& tensor, std::span<const float> got, std::span<const double> expected,
                    Tolerance tolerance);
 
-// By how much an honest 32-bit computation of this tensor may differ from the oracle.
-Tolerance tolerance_of(const TensorSpec& tensor, const Problem& problem);
+Tolerance tolerance_of(const Problem& problem);
 
 // "[0, 3, 17]"
 std::string format_index(const std::vector<int64_t>& index);
