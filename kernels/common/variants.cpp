@@ -9,7 +9,6 @@
 namespace lrnnx {
 namespace {
 
-constexpr const char* kDiscretizations[] = {"mamba", "zoh", "bilinear", "dirac", "s7", "rglru"};  // by enumerator
 constexpr const char* kDtypes[] = {"f32", "c64"};
 constexpr const char* kDirections[] = {"forward", "backward"};
 constexpr const char* kBackends[] = {"cpu", "cuda"};
@@ -32,15 +31,24 @@ bool equal(const char* a, const char* b) { return std::strcmp(a, b) == 0; }
 
 }  // namespace
 
-const char* discretization_name(int64_t discretization) { return name_at(kDiscretizations, discretization); }
+const char* discretization_name(int64_t discretization) {
+  switch (discretization) {
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  case LRNNX_##enumerator:                                                         \
+    return name;
+#include "discretizations.def"
+  }
+  return nullptr;
+}
 const char* dtype_name(int64_t dtype) { return name_at(kDtypes, dtype); }
 const char* direction_name(int64_t direction) { return name_at(kDirections, direction); }
 const char* backend_name(int64_t backend) { return name_at(kBackends, backend); }
 
 std::string discretization_list() {
   std::string list;
-  for (size_t i = 0; i < std::size(kDiscretizations); ++i)
-    list += (i ? ", " : "") + std::to_string(i) + " (" + kDiscretizations[i] + ")";
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  list += (list.empty() ? "" : ", ") + std::to_string(LRNNX_##enumerator) + " (" + name + ")";
+#include "discretizations.def"
   return list;
 }
 

@@ -28,15 +28,22 @@ constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 // outputs.
 constexpr int64_t chunk_steps(int64_t dstate) { return kCpuTile * divide_up(dstate, 16); }
 
-// "" or "threads=N".
+// Beginning a parallel region costs about as much as this many state updates; a thread should have more to do.
+constexpr int64_t kUpdatesWorthAThread = 1 << 16;
+
+int default_threads(const lrnnx_selective_scan_problem& p, int64_t tasks) {
+  const int64_t worth = p.batch * p.dim * p.seqlen * p.dstate / kUpdatesWorthAThread;
+  return std::clamp<int64_t>(std::min(worth, tasks), 1, std::min(omp_get_max_threads(), kMaxThreads));
+}
+
+// "threads=N"; null or "" leaves `threads` as it is.
 lrnnx_status parse_configuration(const char* text, int& threads) {
-  threads = std::min(omp_get_max_threads(), kMaxThreads);
   if (text == nullptr || *text == '\0') return LRNNX_OK;
   constexpr char kKey[] = "threads=";
   constexpr size_t kKeyLength = sizeof kKey - 1;
-  const char* end = text + std::strlen(text);
-  int value = 0;
   if (std::strncmp(text, kKey, kKeyLength) == 0) {
+    const char* end = text + std::strlen(text);
+    int value = 0;
     const auto [rest, error] = std::from_chars(text + kKeyLength, end, value);
     if (error == std::errc{} && rest == end && value >= 1 && value <= kMaxThreads) {
       threads = value;
@@ -51,11 +58,12 @@ lrnnx_status parse_configuration(const char* text, int& threads) {
 lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_selective_scan_problem& p,
                        lrnnx_direction direction, CpuPlan& plan) {
   plan = {};
-  if (lrnnx_status status = parse_configuration(p.configuration, plan.threads); status != LRNNX_OK) return status;
   const int64_t lanes = implementation.lanes, vector = lanes * sizeof(float);
   plan.group_dim = p.dim / p.groups;
   plan.blocks_per_group = divide_up(plan.group_dim, lanes);
   plan.blocks = plan.blocks_per_group * p.groups;
+  plan.threads = default_threads(p, p.batch * plan.blocks);
+  if (lrnnx_status status = parse_configuration(p.configuration, plan.threads); status != LRNNX_OK) return status;
   plan.chunk = chunk_steps(p.dstate);
   plan.chunks = divide_up(p.seqlen, plan.chunk);
 
@@ -188,11 +196,11 @@ lrnnx_status selective_scan_cpu_memory(const lrnnx_selective_scan_problem& probl
   return selective_scan_cpu_memory(best(), problem, direction, memory);
 }
 
-lrnnx_status selective_scan_cpu_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction,
+lrnnx_status selective_scan_cpu_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
                                               std::string& text) {
-  int threads = 0;
-  if (lrnnx_status status = parse_configuration(problem.configuration, threads); status != LRNNX_OK) return status;
-  text = "threads=" + std::to_string(threads);
+  CpuPlan plan;
+  if (lrnnx_status status = make_plan(best(), problem, direction, plan); status != LRNNX_OK) return status;
+  text = "threads=" + std::to_string(plan.threads);
   return LRNNX_OK;
 }
 

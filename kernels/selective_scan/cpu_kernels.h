@@ -186,8 +186,7 @@ Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args,
     return values;
   };
   float* omega = fixed(args.A, D::kUsesA);
-  if constexpr (D::kUsesA)
-    for (int64_t i = 0; i < count; ++i) omega[i] = D::prepare(omega[i]);
+  for (int64_t i = 0; i < count; ++i) omega[i] = D::prepare(omega[i]);
   return {.omega = omega,
           .B = variable_B ? data(args.B) + group : fixed(args.B, D::kTakesB),
           .C = variable_C ? data(args.C) + group : fixed(args.C, true)};

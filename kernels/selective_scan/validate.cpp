@@ -8,6 +8,12 @@
 
 #include "common/error.h"
 #include "common/variants.h"
+#include "discretization/bilinear.h"
+#include "discretization/dirac.h"
+#include "discretization/mamba.h"
+#include "discretization/rglru.h"
+#include "discretization/s7.h"
+#include "discretization/zoh.h"
 
 namespace lrnnx {
 namespace {
@@ -15,20 +21,23 @@ namespace {
 constexpr int64_t kMaxDstate = 256;
 constexpr int64_t kBufferAlignment = 256;
 
-// What a discretization takes beside u and delta (operators that leave something out fix it: s7 has no A, rglru B = 1).
+// What a discretization takes beside u, delta and C.
 struct Traits {
-  bool complex_weights, step_options, takes_A, takes_B;
+  bool real_weights, complex_weights, step_options, takes_A, takes_B;
 };
 
 Traits traits(int32_t discretization) {
   switch (discretization) {
-    case LRNNX_S7:
-      return {.complex_weights = false, .step_options = false, .takes_A = false, .takes_B = true};
-    case LRNNX_RGLRU:
-      return {.complex_weights = false, .step_options = false, .takes_A = true, .takes_B = false};
-    default:
-      return {.complex_weights = true, .step_options = true, .takes_A = true, .takes_B = true};
+#define LRNNX_DISCRETIZATION(enumerator, name, Functor, takes_real, takes_complex) \
+  case LRNNX_##enumerator:                                                         \
+    return {.real_weights = takes_real,                                            \
+            .complex_weights = takes_complex,                                      \
+            .step_options = Functor<float>::kTakesStepOptions,                     \
+            .takes_A = Functor<float>::kUsesA,                                     \
+            .takes_B = Functor<float>::kTakesB};
+#include "discretizations.def"
   }
+  return {};
 }
 
 struct Option {
@@ -84,8 +93,9 @@ lrnnx_status validate_options(const lrnnx_selective_scan_problem& problem) {
   const char* name = discretization_name(problem.discretization);
   const Traits takes = traits(problem.discretization);
   if (problem.dtype == LRNNX_C64 && !takes.complex_weights)
-    return fail(LRNNX_INVALID_ARGUMENT, "dtype is c64, but discretization %s is defined for real weights only (f32)",
-                name);
+    return fail(LRNNX_INVALID_ARGUMENT, "dtype is c64, but discretization %s takes real weights only (f32)", name);
+  if (problem.dtype == LRNNX_F32 && !takes.real_weights)
+    return fail(LRNNX_INVALID_ARGUMENT, "dtype is f32, but discretization %s takes complex weights only (c64)", name);
   uint32_t refused = 0;
   if (!takes.step_options) refused |= LRNNX_HAS_DELTA_BIAS | LRNNX_DELTA_SOFTPLUS | LRNNX_HAS_DELTA_A;
   if (!takes.takes_B) refused |= LRNNX_VARIABLE_B;
