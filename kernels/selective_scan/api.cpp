@@ -38,6 +38,14 @@ const Backend& backend([[maybe_unused]] const lrnnx_selective_scan_problem& prob
   return kCpu;
 }
 
+// A caller in C may pass any number, which C++ must not load as an enumerator.
+int32_t number(const lrnnx_direction& direction) {
+  int32_t value;
+  static_assert(sizeof value == sizeof direction);
+  std::memcpy(&value, &direction, sizeof value);
+  return value;
+}
+
 // No exception may cross the C boundary.
 template <class Body>
 lrnnx_status guarded(Body body) {
@@ -71,7 +79,8 @@ lrnnx_status launch(const lrnnx_selective_scan_problem* problem, lrnnx_direction
 extern "C" lrnnx_status lrnnx_selective_scan_memory(const lrnnx_selective_scan_problem* problem,
                                                     lrnnx_direction direction, lrnnx_memory* memory) {
   return lrnnx::guarded([&] {
-    if (lrnnx_status status = lrnnx::validate_problem(problem, direction); status != LRNNX_OK) return status;
+    if (lrnnx_status status = lrnnx::validate_problem(problem, lrnnx::number(direction)); status != LRNNX_OK)
+      return status;
     if (memory == nullptr) return lrnnx::fail(LRNNX_INVALID_ARGUMENT, "memory is null");
     lrnnx_memory needed{};
     const lrnnx_status status = lrnnx::backend(*problem).memory(*problem, direction, needed);
@@ -83,7 +92,8 @@ extern "C" lrnnx_status lrnnx_selective_scan_memory(const lrnnx_selective_scan_p
 extern "C" lrnnx_status lrnnx_selective_scan_configuration(const lrnnx_selective_scan_problem* problem,
                                                            lrnnx_direction direction, char* text, int64_t capacity) {
   return lrnnx::guarded([&] {
-    if (lrnnx_status status = lrnnx::validate_problem(problem, direction); status != LRNNX_OK) return status;
+    if (lrnnx_status status = lrnnx::validate_problem(problem, lrnnx::number(direction)); status != LRNNX_OK)
+      return status;
     if (text == nullptr) return lrnnx::fail(LRNNX_INVALID_ARGUMENT, "text is null");
     std::string configuration;
     const lrnnx_status status = lrnnx::backend(*problem).configuration(*problem, direction, configuration);

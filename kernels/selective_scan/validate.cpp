@@ -69,7 +69,7 @@ int64_t sum(std::initializer_list<int64_t> terms) {
   return result;
 }
 
-lrnnx_status validate_enums(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction) {
+lrnnx_status validate_enums(const lrnnx_selective_scan_problem& problem, int32_t direction) {
   if (discretization_name(problem.discretization) == nullptr)
     return fail(LRNNX_INVALID_ARGUMENT, "discretization is %d; allowed are %s", problem.discretization,
                 discretization_list().c_str());
@@ -78,8 +78,7 @@ lrnnx_status validate_enums(const lrnnx_selective_scan_problem& problem, lrnnx_d
   if (backend_name(problem.backend) == nullptr)
     return fail(LRNNX_INVALID_ARGUMENT, "backend is %d; allowed are 0 (cpu) and 1 (cuda)", problem.backend);
   if (direction_name(direction) == nullptr)
-    return fail(LRNNX_INVALID_ARGUMENT, "direction is %d; allowed are 0 (forward) and 1 (backward)",
-                static_cast<int>(direction));
+    return fail(LRNNX_INVALID_ARGUMENT, "direction is %d; allowed are 0 (forward) and 1 (backward)", direction);
   return LRNNX_OK;
 }
 
@@ -130,7 +129,7 @@ lrnnx_status validate_sizes(const lrnnx_selective_scan_problem& problem) {
   return LRNNX_OK;
 }
 
-lrnnx_status validate_computed(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction) {
+lrnnx_status validate_computed(const lrnnx_selective_scan_problem& problem, int32_t direction) {
 #ifndef LRNNX_WITH_CUDA
   if (problem.backend == LRNNX_CUDA)
     return fail(LRNNX_NO_DEVICE, "backend is cuda, but this library was built without CUDA; allowed is cpu");
@@ -338,7 +337,7 @@ lrnnx_status validate_buffer(const char* name, const void* data, int64_t bytes, 
 
 }  // namespace
 
-lrnnx_status validate_problem(const lrnnx_selective_scan_problem* problem, lrnnx_direction direction) {
+lrnnx_status validate_problem(const lrnnx_selective_scan_problem* problem, int32_t direction) {
   if (problem == nullptr) return fail(LRNNX_INVALID_ARGUMENT, "problem is null");
   if (lrnnx_status status = validate_enums(*problem, direction); status != LRNNX_OK) return status;
   if (lrnnx_status status = validate_options(*problem); status != LRNNX_OK) return status;
