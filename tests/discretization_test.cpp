@@ -121,7 +121,7 @@ std::vector<Case> cases() {
       make_case<Zoh<float>, float>("zoh", "zoh", input, {4, 3, 3}),
       make_case<Zoh<Complex>, Complex>("zoh", "exponential", transition, {3, 4, 4}),
       make_case<Zoh<Complex>, Complex>("zoh", "zoh", input, {5, 3, 9}),
-      make_case<Zoh<Complex>, Complex>("zoh", "zoh", input, {5, 3, 3}, 1.0),
+      make_case<Zoh<Complex>, Complex>("zoh", "zoh", input, {5, 2, 2.5}, 1.0),
       make_case<Bilinear<float>, float>("bilinear", "bilinear", transition, {4, 5, 5}),
       make_case<Bilinear<float>, float>("bilinear", "bilinear", input, {3, 5, 6}),
       make_case<Bilinear<Complex>, Complex>("bilinear", "bilinear", transition, {4, 7, 8}),
@@ -233,6 +233,26 @@ TEST(Exponential, OverflowsToInfinityAndUnderflowsToZero) {
   EXPECT_EQ(Mamba<float>::transition(Mamba<float>::prepare(-1e30f), 1e30f), 0.0f);
   EXPECT_EQ(Zoh<float>::input(Zoh<float>::prepare(-4.0f), 1e30f), 0.25f);
   EXPECT_EQ(Zoh<float>::input(Zoh<float>::prepare(1e3f), 1.0f), kInfinity);
+}
+
+// The other input factors, which kernels need not evaluate: kInput says what they are.
+template <class D, class T>
+void expect_plain_input(InputFactor kind) {
+  EXPECT_EQ(D::kInput, kind);
+  for (const Point& point : {Point{{-0.5f, 0.25f}, 0.37f}, Point{{-3.0f, 1e3f}, 0.0f}, Point{{0.0f, 0.0f}, 7.3f}}) {
+    const Evaluation got = evaluate<D, T>(Part::input, point);
+    EXPECT_EQ(got.value.re, kind == InputFactor::step ? point.step : 1.0f);
+    EXPECT_EQ(got.by_step.re, kind == InputFactor::step ? 1.0f : 0.0f);
+    for (float zero : {got.value.im, got.by_step.im, got.by_weight.re, got.by_weight.im}) EXPECT_EQ(zero, 0.0f);
+  }
+}
+
+TEST(InputFactor, IsTheStepForMambaAndOneForDiracAndS7) {
+  expect_plain_input<Mamba<float>, float>(InputFactor::step);
+  expect_plain_input<Mamba<Complex>, Complex>(InputFactor::step);
+  expect_plain_input<Dirac<float>, float>(InputFactor::one);
+  expect_plain_input<Dirac<Complex>, Complex>(InputFactor::one);
+  expect_plain_input<S7<float>, float>(InputFactor::one);
 }
 
 TEST(Zoh, IsTheEulerStepWhereAIsZero) {

@@ -4,7 +4,7 @@
 // needs -fno-math-errno for that). Compile them with IEEE semantics: -ffast-math breaks the rounding by
 // kRoundToInteger. The coefficients are minimax (Remez), rounded to float one after another with the rest refitted each
 // time by tests/golden/polynomials.py; the comments give the largest error of each rounded polynomial in units of u =
-// 2^-24.
+// 2^-24; those of the functions were measured on an H200 over all floats, on the host over samples (math_test).
 #pragma once
 
 #include <bit>
@@ -145,7 +145,7 @@ LRNNX_HD float fma(float a, float b, float c) {
 #endif
 }
 
-// 1 / x: 1 ulp on the device (subnormal x counts as 0, results below 2^-126 are 0), rounded to nearest on the host.
+// 1 / x: 1.7 u on the device (subnormal x counts as 0, results below 2^-126 are 0), rounded to nearest on the host.
 LRNNX_HD float reciprocal_approx(float x) {
 #if defined(__CUDA_ARCH__)
   float y;
@@ -156,7 +156,7 @@ LRNNX_HD float reciprocal_approx(float x) {
 #endif
 }
 
-// sqrt(x): 1 ulp on the device, rounded to nearest on the host.
+// sqrt(x): 1.7 u on the device, rounded to nearest on the host.
 LRNNX_HD float sqrt_approx(float x) {
 #if defined(__CUDA_ARCH__)
   float y;
@@ -167,7 +167,7 @@ LRNNX_HD float sqrt_approx(float x) {
 #endif
 }
 
-// 2^x: 2 ulp on the device (results below 2^-126 are 0), 1 ulp on the host (gradual underflow).
+// 2^x: 2.5 u on the device (results below 2^-126 are 0), 1.6 u on the host (gradual underflow).
 LRNNX_HD float exp2_approx(float x) {
 #if defined(__CUDA_ARCH__)
   float y;
@@ -202,13 +202,13 @@ LRNNX_HD float exp_bounded(float x) {
 
 }  // namespace detail
 
-// e^x: 2 ulp, however large |x|.
+// e^x: 3.4 u on the device, 1.7 u on the host, however large |x|.
 LRNNX_HD float exp(float x) {
   const float e = detail::exp_bounded(detail::at_most(x, 88.8f));
   return select(x > 88.722839f, from_bits(0x7f800000u), e);  // inf * rest may be NaN
 }
 
-// e^x - 1, relatively accurate around 0.
+// e^x - 1: 5.7 u on the device, 2.1 u on the host, relative to the result.
 LRNNX_HD float expm1(float x) {
   float p = 2.2456883e-05f;  // (e^x - 1) / x for |x| <= ln(2): 0.14 u
   p = p * x + 0.000200882016f;
@@ -237,7 +237,7 @@ LRNNX_HD float exp2m1_ratio(float x) {
 // 2^x - 1, relatively accurate around 0, given exp2_x = 2^x.
 LRNNX_HD float exp2m1(float x, float exp2_x) { return select(std::fabs(x) < 1.0f, x * exp2m1_ratio(x), exp2_x - 1.0f); }
 
-// ln(1 + x) for 0 <= x <= 1, relatively accurate around 0.
+// ln(1 + x) for 0 <= x <= 1: 2.8 u, relative to the result.
 LRNNX_HD float log1p_unit(float x) {
   float p = 0.00536539266f;  // ln(1 + x) / x: 0.56 u
   p = p * x - 0.0300681964f;
@@ -250,14 +250,15 @@ LRNNX_HD float log1p_unit(float x) {
   return (p * x) * x + x;
 }
 
-// The logistic function 1 / (1 + e^-x).
+// The logistic function 1 / (1 + e^-x): 5.3 u on the device, 3.2 u on the host.
 LRNNX_HD float sigmoid(float x) {
   const float e = detail::exp_bounded(-std::fabs(x));
   const float r = reciprocal_approx(1.0f + e);
   return select(x < 0.0f, e * r, r);
 }
 
-// ln(1 + e^x). Above 20 the logarithm is below half an ulp of x, so that the value is x itself.
+// ln(1 + e^x): 4.3 u on the device, 3.3 u on the host, down to the underflow of e^x. Above 20 the logarithm is below
+// half an ulp of x, so that the value is x itself.
 LRNNX_HD float softplus(float x) { return select(x > 0.0f, x, 0.0f) + log1p_unit(detail::exp_bounded(-std::fabs(x))); }
 
 // softplus(x) and its slope, the logistic function, from one exponential.
@@ -267,7 +268,7 @@ LRNNX_HD ValueAndSlope softplus_and_sigmoid(float x) {
   return {select(x > 0.0f, x, 0.0f) + log1p_unit(e), select(x < 0.0f, e * r, r)};
 }
 
-// x * sigmoid(x)
+// x * sigmoid(x): 5.8 u on the device, 3.6 u on the host.
 LRNNX_HD float silu(float x) { return x * sigmoid(x); }
 
 // silu(x) and its slope s + x s (1 - s), s = sigmoid(x), with 1 - s = sigmoid(-x) from the same exponential.
