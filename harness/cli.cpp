@@ -58,13 +58,14 @@ int run_cli(int argc, char** argv) {
   app.set_version_flag("--version", version_text());
   app.set_help_flag("-h,--help", "Print this help and exit");
   app.fallthrough();  // so that `lrnnx-check --version` works; subcommands inherit it
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // checked below: CLI11 would say so of a mistyped one too
   add_list_command(app, exit_code);
   add_check_command(app, exit_code);
   add_sweep_command(app, exit_code);
   add_info_command(app, exit_code);
   try {
     app.parse(arguments(argc, argv));
+    if (app.get_subcommands().empty()) throw CLI::RequiredError("A subcommand");
   } catch (const CLI::Success& asked) {  // --help, --version
     app.exit(asked);
     return static_cast<int>(ExitCode::ok);

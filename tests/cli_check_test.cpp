@@ -1,0 +1,250 @@
+// `lrnnx-bench list` and `check` from the outside: output, exit codes and messages of the real executable.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "harness/backend.h"
+#include "harness/problem.h"
+#include "harness/variants.h"
+#include "tests/run_program.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kLine = "selective_scan.mamba.f32.forward.cpu batch=1 dim=2 seqlen=33 dstate=3";
+
+std::string problem(const std::string& more = "") { return std::string("--problem '") + kLine + more + "' "; }
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+bool has_device() { return !backend("cuda").unavailable(); }
+
+// Exit code 2, nothing on stdout, and these words on stderr.
+void expect_usage_error(const std::string& arguments, std::initializer_list<const char*> words) {
+  const ProgramResult result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 2) << arguments << '\n' << result.err;
+  EXPECT_EQ(result.out, "") << arguments;
+  for (const char* word : words) EXPECT_TRUE(has(result.err, word)) << "no '" << word << "' in: " << result.err;
+}
+
+TEST(CliList, NamesEveryVariantWithTheStateOfItsBackend) {
+  const ProgramResult result = run_program("list");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.err, "");
+  for (const Variant& variant : variants()) EXPECT_TRUE(has(result.out, variant.name())) << result.out;
+  EXPECT_TRUE(has(result.out, "available"));
+  EXPECT_EQ(has(result.out, "skipped: no CUDA device"), !has_device()) << result.out;
+  EXPECT_FALSE(has(result.out, "\x1b")) << "escape codes into a file";
+}
+
+TEST(CliList, JsonHasTheSame) {
+  const ProgramResult result = run_program("list --json");
+  ASSERT_EQ(result.exit_code, 0);
+  const Json json = Json::parse(result.out);
+  ASSERT_EQ(json.at("variants").size(), variants().size());
+  for (size_t i = 0; i < variants().size(); ++i) {
+    EXPECT_EQ(json["variants"][i].at("name"), variants()[i].name());
+    EXPECT_EQ(json["variants"][i].at("backend"), variants()[i].backend);
+  }
+  ASSERT_EQ(json.at("backends").size(), 2u);
+  EXPECT_EQ(json["backends"][0].at("available"), true);
+  EXPECT_EQ(json["backends"][1].at("available"), has_device());
+}
+
+TEST(CliList, FilterKeepsWhatMatchesAndRefusesNothing) {
+  const ProgramResult result = run_program("list --filter '*.backward.cpu'");
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(has(result.out, "selective_scan.mamba.f32.backward.cpu"));
+  EXPECT_FALSE(has(result.out, ".forward."));
+  expect_usage_error("list --filter 'nothing*'", {"'nothing*'", "selective_scan.mamba.f32.forward.cpu"});
+}
+
+TEST(CliList, ListsTheFills) {
+  EXPECT_TRUE(has(run_program("list --list-fills").out, "init"));
+  EXPECT_EQ(Json::parse(run_program("list --list-fills --json").out).at("fills").at(0).at("name"), "init");
+}
+
+TEST(CliCheck, TheSuiteOfTheProjectPassesOnTheCpu) {
+  const ProgramResult result = run_program("check --backend cpu");
+  EXPECT_EQ(result.exit_code, 0) << result.out;
+  EXPECT_FALSE(has(result.out, "reproduce:")) << result.out;
+  EXPECT_TRUE(has(result.out, "selective_scan.mamba.f32.forward.cpu"));
+  EXPECT_TRUE(has(result.out, "selective_scan.mamba.f32.backward.cpu"));
+  EXPECT_TRUE(has(result.out, "deterministic"));
+}
+
+TEST(CliCheck, LrnnxCheckIsCheck) {
+  EXPECT_EQ(run_program(problem(), "lrnnx-check").exit_code, 0);
+  EXPECT_EQ(run_program("--version", "lrnnx-check").out, run_program("--version").out);
+  EXPECT_TRUE(has(run_program("--help", "lrnnx-check").out, "--fail-fast"));
+}
+
+TEST(CliCheck, VerbosePrintsOneLineAProblemThatReadsBack) {
+  const ProgramResult result = run_program("check -v " + problem() + "-a seqlen=1,2,33");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  std::istringstream lines(result.out);
+  int count = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("passed ")) continue;
+    const size_t begin = line.find(' ') + 1;
+    const std::string text = line.substr(begin, line.find("  ") - begin);
+    EXPECT_EQ(to_string(parse_problem(text)), text);
+    ++count;
+  }
+  EXPECT_EQ(count, 3);
+}
+
+TEST(CliCheck, JsonHasEveryTensorOfEveryProblem) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "check.json";
+  const ProgramResult result =
+      run_program("check " + problem() + "-a direction=forward,backward --reruns 3 --json " + file);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(has(result.out, "passed"));
+  const Json json = Json::parse(read_text(file));
+  EXPECT_EQ(json.at("schema"), "lrnnx-bench.check");
+  EXPECT_EQ(json.at("summary").at("problems"), 2);
+  EXPECT_EQ(json.at("summary").at("passed"), 2);
+  ASSERT_EQ(json.at("results").size(), 2u);
+  EXPECT_EQ(json["results"][0].at("tensors").size(), 1u);  // out
+  EXPECT_EQ(json["results"][1].at("tensors").size(), 5u);  // du, ddelta, dA, dB, dC
+  for (const Json& row : json["results"]) {
+    EXPECT_EQ(row.at("status"), "passed");
+    EXPECT_EQ(row.at("reruns"), 3);
+    EXPECT_EQ(row.at("deterministic"), true);
+    EXPECT_NO_THROW(parse_problem(row.at("problem").get<std::string>()));
+    for (const Json& tensor : row["tensors"]) {
+      EXPECT_EQ(tensor.at("compared"), tensor.at("expected_count"));
+      EXPECT_LE(tensor.at("rel_l2"), tensor.at("tolerance"));
+    }
+  }
+}
+
+TEST(CliCheck, JsonToStdoutIsNothingButJson) {
+  const ProgramResult result = run_program("check --json - " + problem());
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(Json::parse(result.out).at("summary").at("passed"), 1);
+}
+
+TEST(CliCheck, WithoutADeviceCudaIsSkippedInWords) {
+  if (has_device()) GTEST_SKIP() << "there is a CUDA device";
+  const ProgramResult result = run_program("check --backend cuda");
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_TRUE(has(result.out, "skipped: no CUDA device")) << result.out;
+  const ProgramResult both = run_program("check --backend all " + problem());
+  EXPECT_EQ(both.exit_code, 0) << "the cpu ran";
+  EXPECT_TRUE(has(both.out, "skipped: no CUDA device"));
+}
+
+TEST(CliCheck, AFileThatCannotBeWrittenIsASystemErrorAndLeavesNothing) {
+  const TemporaryDirectory directory;
+  for (const std::string& file :
+       {std::string(directory / "missing/check.json"), std::string("/dev/full"), std::string(directory / ".")}) {
+    const ProgramResult result = run_program("check " + problem() + "--json " + file);
+    EXPECT_EQ(result.exit_code, 3) << file;
+    EXPECT_TRUE(has(result.err, "cannot write " + file)) << result.err;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(directory / "."));
+}
+
+TEST(CliCheck, AFullStandardOutputIsASystemError) {
+  const std::string command = std::string("'") + LRNNX_BINARY_DIR + "/bin/lrnnx-bench' list >/dev/full 2>/dev/null";
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 3);
+}
+
+TEST(CliCheck, AnOldFileIsReplacedAsAWhole) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "check.json";
+  std::ofstream(file) << std::string(1 << 20, 'x');
+  ASSERT_EQ(run_program("check " + problem() + "--json " + file).exit_code, 0);
+  EXPECT_NO_THROW(Json::parse(read_text(file)));
+  const std::filesystem::directory_iterator files(directory / ".");
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+}
+
+TEST(CliCheck, ARefusedConfigurationIsAnErrorOfUsageThatNamesIt) {
+  const ProgramResult result = run_program("check " + problem() + "--config no_such_key=1");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_TRUE(has(result.out, "no_such_key")) << result.out;
+}
+
+TEST(CliCheck, AFaultPrintsTheLineThatReproducesIt) {
+  const ProgramResult result = run_program("check --reruns 2 " + problem() + "--seed 7 --config no_such_key=1");
+  const std::string prefix = "reproduce: lrnnx-bench ";
+  const size_t begin = result.out.find(prefix);
+  ASSERT_NE(begin, std::string::npos) << result.out;
+  const size_t end = result.out.find('\n', begin);
+  const std::string arguments = result.out.substr(begin + prefix.size(), end - begin - prefix.size());
+  EXPECT_TRUE(has(arguments, "--reruns 2"));
+  const size_t quote = arguments.find('\'');
+  const Problem again = parse_problem(arguments.substr(quote + 1, arguments.rfind('\'') - quote - 1));
+  EXPECT_EQ(again.seed, 7u);
+  EXPECT_EQ(again.configuration, "no_such_key=1");
+  EXPECT_EQ(run_program(arguments).out.substr(0, begin), result.out.substr(0, begin));
+}
+
+TEST(CliCheck, FailFastStopsAtTheFirstFault) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "check.json";
+  const std::string arguments = "check " + problem() + "-a seqlen=1,2,3 --config no_such_key=1 --json " + file;
+  const ProgramResult all = run_program(arguments);
+  EXPECT_EQ(Json::parse(read_text(file)).at("summary").at("error"), 3);
+  const ProgramResult first = run_program(arguments + " --fail-fast");
+  EXPECT_EQ(Json::parse(read_text(file)).at("summary").at("error"), 1);
+  EXPECT_TRUE(has(first.err, "2 of 3 problems not run")) << first.err;
+}
+
+TEST(Cli, UnknownFlagsAndCommandsAreUsageErrors) {
+  expect_usage_error("", {"subcommand"});
+  expect_usage_error("chekc", {"chekc"});
+  expect_usage_error("check --fast", {"--fast"});
+  expect_usage_error("list extra", {"extra"});
+  expect_usage_error("check --reruns -1", {"--reruns"});
+  expect_usage_error("check --reruns many", {"--reruns", "many"});
+  expect_usage_error("check --seed x", {"--seed"});
+  expect_usage_error("check --suite check " + problem(), {"--suite", "--problem"});
+}
+
+TEST(Cli, UnknownSelectionsAreUsageErrorsThatNameWhatIsAllowed) {
+  expect_usage_error("check --backend gpu", {"'gpu'", "cpu or cuda"});
+  expect_usage_error("check --suite no-such-suite", {"no-such-suite"});
+  expect_usage_error("check --filter '*.sideways.*'", {"'*.sideways.*'", ".forward."});
+  expect_usage_error("check -a length=3", {"length=3", "seqlen"});
+  expect_usage_error("check -a seqlen=9:3", {"9:3", "FIRST:LAST"});
+  expect_usage_error("check " + problem(" groups=3"), {"groups=3", "divisible"});
+  expect_usage_error("check " + problem(" fill=noise"), {"'noise'", "init"});
+  expect_usage_error("check " + problem(" option=z"), {"option=z", "options="});
+  expect_usage_error("check --problem 'selective_scan.mamba.f64.forward.cpu'", {"'f64'", "f32"});
+}
+
+TEST(Cli, HelpAndVersionGoToStdout) {
+  const ProgramResult help = run_program("--help");
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_EQ(help.err, "");
+  for (const char* word : {"list", "check", "sweep", "info", "Exit code", "Examples"})
+    EXPECT_TRUE(has(help.out, word)) << word;
+  const ProgramResult check = run_program("check --help");
+  EXPECT_EQ(check.exit_code, 0);
+  for (const char* word : {"--suite", "--problem", "--axis", "--filter", "--backend", "--seed", "--reruns", "--json"}) {
+    EXPECT_TRUE(has(check.out, word)) << word;
+  }
+  const ProgramResult version = run_program("--version");
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_TRUE(version.out.starts_with("lrnnx-bench ")) << version.out;
+}
+
+TEST(Cli, SuitesAreFoundFromAnyDirectory) {
+  const std::string command = std::string("cd / && '") + LRNNX_BINARY_DIR +
+                              "/bin/lrnnx-bench' check -a batch=1 -a dim=2 -a groups=1 -a seqlen=3 -a dstate=2 "
+                              "-a options=B,C -a fill=init --backend cpu >/dev/null 2>&1";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace lrnnx::bench

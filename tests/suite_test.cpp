@@ -1,0 +1,248 @@
+// Suites and axes: what they expand to, and what is refused with which words.
+#include "harness/suite.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "harness/error.h"
+#include "harness/variants.h"
+#include "tests/run_program.h"
+
+namespace lrnnx::bench {
+namespace {
+
+std::vector<Problem> expand(const std::string& text) { return expand_suite(text, "test", {"cpu"}); }
+
+// A suite of one case.
+std::string suite(const std::string& members) { return R"({"cases": [{)" + members + "}]}"; }
+
+constexpr const char* kSizes = R"("batch": 1, "dim": 4, "seqlen": 8, "dstate": 2)";
+
+template <class Call>
+std::string refusal(Call call) {
+  try {
+    call();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+void expect_refused(const std::string& text, std::initializer_list<const char*> words) {
+  const std::string message = refusal([&] { expand(text); });
+  EXPECT_NE(message, "") << "accepted: " << text;
+  for (const char* word : words) {
+    EXPECT_NE(message.find(word), std::string::npos) << "no '" << word << "' in: " << message;
+  }
+}
+
+std::vector<int64_t> values(const char* text) { return parse_axis_values(text, "seqlen"); }
+
+TEST(AxisValues, AreListsAndRanges) {
+  using List = std::vector<int64_t>;
+  EXPECT_EQ(values("1024"), List{1024});
+  EXPECT_EQ(values("1024,2048"), (List{1024, 2048}));
+  EXPECT_EQ(values("[2^10:2^13:x2]"), (List{1024, 2048, 4096, 8192}));
+  EXPECT_EQ(values("3:20:x3"), (List{3, 9}));
+  EXPECT_EQ(values("5:8"), (List{5, 6, 7, 8}));
+  EXPECT_EQ(values("1:64:+16"), (List{1, 17, 33, 49}));
+  EXPECT_EQ(values("[1,2:3,2^4]"), (List{1, 2, 3, 16}));
+  EXPECT_EQ(values("2^61:9223372036854775807:x2"), (List{int64_t{1} << 61, int64_t{1} << 62}));
+}
+
+TEST(AxisValues, ThatMakeNoSenseAreRefusedWithTheGrammar) {
+  for (const char* text :
+       {"", ",", "1,", "8:4", "1:8:x1", "1:8:2", "1:2:+1:3", "1:8:x0", "1:8:+0", "a:b", "[1", "1:9999999"}) {
+    const std::string message = refusal([&] { values(text); });
+    EXPECT_NE(message.find("seqlen"), std::string::npos) << text;
+  }
+  EXPECT_NE(refusal([] { values("8:4"); }).find("FIRST:LAST:xFACTOR"), std::string::npos);
+}
+
+TEST(Suite, IsTheProductOfItsAxes) {
+  const auto problems = expand(suite(R"("batch": [1, 3], "dim": 6, "seqlen": "2^3:2^5:x2", "dstate": [1, "2^4"],
+      "groups": [1, "dim"], "options": ["B,C", "none"], "fill": ["init", "slow"], "direction": "forward")"));
+  EXPECT_EQ(problems.size(), 2u * 3 * 2 * 2 * 2 * 2);
+  std::set<std::string> lines;
+  for (const Problem& problem : problems) {
+    EXPECT_TRUE(lines.insert(to_string(problem)).second);
+    EXPECT_TRUE(problem.shape.groups == 1 || problem.shape.groups == 6);
+    EXPECT_EQ(problem.direction, "forward");
+    EXPECT_EQ(problem.backend, "cpu");
+  }
+}
+
+TEST(Suite, DefaultsToBothDirectionsOfEveryOperator) {
+  const auto problems = expand(suite(kSizes));
+  std::set<std::string> expected, got;
+  for (const Variant& variant : variants()) {
+    if (variant.backend == "cpu") expected.insert(variant.name());
+  }
+  for (const Problem& problem : problems) {
+    got.insert(variant_name(problem));
+    EXPECT_EQ(to_string(problem.options), "B,C");
+  }
+  EXPECT_EQ(got, expected);
+}
+
+TEST(Suite, KeepsBackendsOfOneProblemTogetherForTheOracle) {
+  const auto problems = expand_suite(suite(kSizes), "test", {"cpu", "cuda"});
+  ASSERT_GE(problems.size(), 4u);
+  for (size_t i = 0; i < problems.size(); i += 2) {
+    Problem other = problems[i];
+    other.backend = "cuda";
+    EXPECT_EQ(problems[i + 1], other);
+  }
+}
+
+TEST(Suite, EveryMeansEveryCombinationOfOptionsOnce) {
+  const auto problems = expand(suite(std::string(kSizes) + R"(, "operator": "selective_scan.mamba.f32",
+      "options": "every")"));
+  std::set<std::string> forward, backward;
+  for (const Problem& problem : problems) {
+    auto& sets = problem.direction == "forward" ? forward : backward;
+    EXPECT_TRUE(sets.insert(to_string(problem.options)).second);
+  }
+  EXPECT_EQ(forward.size(), size_t{1} << option_names().size());
+  EXPECT_EQ(backward.size(), forward.size() / 2);  // save is for the forward only
+}
+
+TEST(Suite, EqualProblemsOfTwoCasesRunOnce) {
+  const std::string one = suite(kSizes);
+  const std::string two = std::string(R"({"cases": [{)") + kSizes + "}, {" + kSizes + "}]}";
+  EXPECT_EQ(expand(two), expand(one));
+}
+
+TEST(Suite, UnknownKeysAreRefusedWithTheAllowedOnes) {
+  expect_refused(suite(std::string(kSizes) + R"(, "length": 3)"), {"case 1", "'length'", "seqlen", "operator", "fill"});
+  expect_refused(R"({"cases": [], "name": "x"})", {"'name'", "description or cases"});
+}
+
+TEST(Suite, RepeatedKeysAreRefused) {
+  expect_refused(suite(std::string(kSizes) + R"(, "dim": 5)"), {"\"dim\"", "twice"});
+}
+
+TEST(Suite, MissingAxesAndEmptyListsAreRefused) {
+  expect_refused(suite(R"("batch": 1, "dim": 4, "dstate": 2)"), {"case 1", "seqlen is missing"});
+  expect_refused(suite(R"("batch": [], "dim": 4, "seqlen": 1, "dstate": 2)"), {"batch", "empty"});
+  expect_refused(R"({"cases": []})", {"at least one case"});
+  expect_refused(R"({"description": "nothing"})", {"cases"});
+  expect_refused("[]", {"expected an object"});
+}
+
+TEST(Suite, WrongTypesAreRefused) {
+  for (const char* value : {"1.5", "true", "null", "{}", "[[1]]", "-3", "0"}) {
+    const std::string text = suite(std::string(R"("batch": )") + value + R"(, "dim": 4, "seqlen": 1, "dstate": 2)");
+    EXPECT_NE(refusal([&] { expand(text); }), "") << text;
+  }
+  expect_refused(suite(std::string(kSizes) + R"(, "seed": "x")"), {"seed"});
+  expect_refused(suite(std::string(kSizes) + R"(, "fill": "noise")"), {"case 1", "'noise'", "init"});
+  expect_refused(suite(std::string(kSizes) + R"(, "direction": "up")"), {"'up'", "forward or backward"});
+  expect_refused(suite(std::string(kSizes) + R"(, "options": "B,X")"), {"'X'", "delta_bias"});
+  expect_refused(suite(std::string(kSizes) + R"(, "groups": 3)"), {"dim=4", "groups=3"});
+}
+
+TEST(Suite, AnOperatorThatMatchesNothingIsRefused) {
+  expect_refused(suite(std::string(kSizes) + R"(, "operator": "selective_scan.mambo.*")"),
+                 {"'selective_scan.mambo.*'", "selective_scan.mamba.f32"});
+}
+
+TEST(Suite, BrokenJsonIsRefusedWithThePlace) {
+  expect_refused("{\n\"cases\": [,]}", {"test", "line 2"});
+  expect_refused("", {"test"});
+}
+
+// --- what check and sweep select --------------------------------------------------------------------------------
+
+Selection of_line(const std::string& rest) {
+  Selection selection;
+  selection.problems = {"selective_scan.mamba.f32.forward.cpu batch=1 dim=4 seqlen=8 dstate=2 " + rest};
+  return selection;
+}
+
+TEST(Selection, OfALineIsThatProblem) {
+  const Selection selection = of_line("groups=2 options=B fill=slow seed=3");
+  const auto problems = select_problems(selection);
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(to_string(problems[0]), selection.problems[0]);
+}
+
+TEST(Selection, AxesReplaceThoseOfTheLine) {
+  Selection selection = of_line("");
+  selection.axes = {"seqlen=16,32", "direction=forward,backward", "options=B,C,z", "options=none"};
+  const auto problems = select_problems(selection);
+  EXPECT_EQ(problems.size(), 2u * 2 * 2);
+  for (const Problem& problem : problems) EXPECT_NE(problem.shape.seqlen, 8);
+}
+
+TEST(Selection, AxesGivenTwiceAddUp) {
+  Selection selection = of_line("");
+  selection.axes = {"seqlen=16", "seqlen=2^5:2^6:x2", "seqlen=16"};
+  EXPECT_EQ(select_problems(selection).size(), 3u);
+}
+
+TEST(Selection, AxesReplaceThoseOfASuite) {
+  Selection selection;
+  selection.suite = LRNNX_SOURCE_DIR "/suites/check.json";
+  selection.axes = {"batch=2", "dim=6", "groups=1", "seqlen=7", "dstate=3", "options=B", "fill=init"};
+  selection.backend = "cpu";
+  selection.filter = "selective_scan.mamba.f32.*";
+  EXPECT_EQ(select_problems(selection).size(), 2u);  // forward and backward
+}
+
+TEST(Selection, BackendReplacesTheLines) {
+  Selection selection = of_line("");
+  selection.backend = "all";
+  const auto problems = select_problems(selection);
+  ASSERT_EQ(problems.size(), 2u);
+  EXPECT_EQ(problems[0].backend, "cpu");
+  EXPECT_EQ(problems[1].backend, "cuda");
+}
+
+TEST(Selection, SeedAndConfigurationGoToEveryProblem) {
+  Selection selection = of_line("");
+  selection.axes = {"seqlen=1,2"};
+  selection.seed = 9;
+  selection.configuration = "a=1";
+  for (const Problem& problem : select_problems(selection)) {
+    EXPECT_EQ(problem.seed, 9u);
+    EXPECT_EQ(problem.configuration, "a=1");
+  }
+}
+
+TEST(Selection, ThatMatchesNothingIsRefusedWithWhatThereIs) {
+  Selection selection = of_line("");
+  selection.filter = "*.backward.*";
+  const std::string message = refusal([&] { select_problems(selection); });
+  EXPECT_NE(message.find("'*.backward.*'"), std::string::npos) << message;
+  EXPECT_NE(message.find("selective_scan.mamba.f32.forward.cpu"), std::string::npos) << message;
+}
+
+TEST(Selection, UnknownNamesAreRefused) {
+  Selection selection = of_line("");
+  selection.axes = {"length=3"};
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("seqlen"), std::string::npos);
+  selection.axes = {"seqlen"};
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("AXIS=VALUES"), std::string::npos);
+  selection = of_line("");
+  selection.backend = "gpu";
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("cpu or cuda"), std::string::npos);
+  selection = {};
+  selection.suite = "no-such-suite";
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("no-such-suite.json"), std::string::npos);
+}
+
+TEST(Suites, OfTheProjectAllExpand) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(LRNNX_SOURCE_DIR "/suites")) {
+    const std::string path = entry.path();
+    EXPECT_FALSE(expand_suite(read_text(path), path, {"cpu"}).empty()) << path;
+    ++count;
+  }
+  EXPECT_GT(count, 1);
+}
+
+}  // namespace
+}  // namespace lrnnx::bench
