@@ -59,19 +59,17 @@ Json to_json(const Row& row) {
   return json;
 }
 
-}  // namespace
-
-std::string table_text(const Report& report) {
-  if (report.rows.empty()) return "";
+// What is the same in all rows on one line, then a column for everything else.
+std::string columns_text(const std::vector<const Row*>& rows) {
   std::vector<Column> columns;
-  std::vector<std::vector<std::string>> cells(report.rows.size());
+  std::vector<std::vector<std::string>> cells(rows.size());
   std::string shared;
   for (const Metric& metric : metrics()) {
     if (metric.shown == Shown::never) continue;
     std::vector<std::string> values;
     bool numeric = false;
-    for (const Row& row : report.rows) {
-      const Value value = metric.compute(row);
+    for (const Row* row : rows) {
+      const Value value = metric.compute(*row);
       numeric = numeric || std::holds_alternative<double>(value) || std::holds_alternative<int64_t>(value);
       values.push_back(table_text(metric, value));
     }
@@ -87,16 +85,30 @@ std::string table_text(const Report& report) {
     for (size_t i = 0; i < values.size(); ++i) cells[i].push_back(std::move(values[i]));
   }
 
+  return (shared.empty() ? "" : fmt::format("in every row: {}\n\n", shared)) + format_table(columns, cells);
+}
+
+}  // namespace
+
+std::string table_text(const Report& report) {
+  std::vector<const Row*> rows;
+  std::map<std::string, int> skipped;  // rows by reason
+  for (const Row& row : report.rows) {
+    if (row.verdict == Verdict::skipped)
+      ++skipped[row.reason];
+    else
+      rows.push_back(&row);
+  }
   std::string text;
   for (const auto& [backend, ceilings] : report.ceilings)
     text += fmt::format("ceilings of {}: {}\n", backend, to_string(ceilings));
-  if (!shared.empty()) text += fmt::format("in every row: {}\n", shared);
-  if (!text.empty()) text += '\n';
-  text += format_table(columns, cells);
-  if (report.signal != 0) text += fmt::format("\nended by signal {} before the last problem\n", report.signal);
-  for (const Row& row : report.rows)
-    if (!row.reason.empty())
-      text += fmt::format("\n{} {}\n  {}\n", to_string(row.verdict), to_string(row.problem), row.reason);
+  if (!rows.empty()) text += columns_text(rows);
+  for (const Row* row : rows)
+    if (!row->reason.empty())
+      text += fmt::format("\n{}: {}\n  {}\n", to_string(row->verdict), to_string(row->problem), row->reason);
+  for (const auto& [reason, count] : skipped)
+    text += fmt::format("skipped: {} ({} problem{})\n", reason, count, count == 1 ? "" : "s");
+  if (report.signal != 0) text += fmt::format("ended by signal {} before the last problem\n", report.signal);
   return text;
 }
 

@@ -22,7 +22,8 @@ struct Report {
   int signal = 0;  // that ended the sweep before its last problem; 0: none did
 };
 
-// One line a row; what is the same in all rows stands above it once, reasons of what did not pass below.
+// One line a row; what is the same in all rows stands above it once, reasons of what did not pass below. Skipped rows
+// are counted by reason instead.
 std::string table_text(const Report& report);
 
 // A header of "problem" and the metrics' tags, then one line a row; fields quoted where they need it.

@@ -23,6 +23,8 @@ namespace {
 constexpr double kCopyTolerance = 1.02;
 // Below this many times an empty kernel, a time says more about launching than about the kernel.
 constexpr double kShortLaunch = 3;
+// Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.
+constexpr double kNoisySpread = 0.2;
 
 volatile std::sig_atomic_t g_signal = 0;
 
@@ -196,6 +198,7 @@ class Sweep {
     }
     if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
       row.note = fmt::format("within {:g} times an empty kernel", kShortLaunch);
+    if (row.summary->relative_spread() > kNoisySpread) row.note += row.note.empty() ? "noisy" : "; noisy";
     return row;
   }
 

@@ -222,8 +222,16 @@ TEST(Table, SaysOnceWhatIsTheSameInEveryRowAndMakesAColumnOfWhatVaries) {
 TEST(Table, GivesTheReasonAndTheReproLineOfWhatDidNotPass) {
   const Problem problem = tiny();
   const std::string text = table_text(report_of({untimed_row(problem, Verdict::failed, "out is wrong at [0, 1, 2]")}));
-  EXPECT_NE(text.find("failed " + to_string(problem)), std::string::npos) << text;
+  EXPECT_NE(text.find("failed: " + to_string(problem)), std::string::npos) << text;
   EXPECT_NE(text.find("out is wrong at [0, 1, 2]"), std::string::npos) << text;
+}
+
+TEST(Table, CountsSkippedProblemsByReasonInsteadOfListingThem) {
+  const Row skipped = untimed_row(tiny(), Verdict::skipped, "no CUDA device", ExitCode::nothing_ran);
+  EXPECT_EQ(table_text(report_of({skipped, skipped})), "skipped: no CUDA device (2 problems)\n");
+  const std::string mixed = table_text(report_of({timed_row(tiny("backward")), skipped}));
+  EXPECT_NE(mixed.find("\nskipped: no CUDA device (1 problem)\n"), std::string::npos) << mixed;
+  EXPECT_EQ(mixed.find("forward"), std::string::npos) << mixed;
 }
 
 TEST(Csv, HasAHeaderAndARowForEachProblemWithAsManyFields) {
