@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "harness/error.h"
@@ -28,12 +29,19 @@ int count_ones(uint64_t x) {
   return static_cast<int>((x * 0x0101010101010101u) >> 56);
 }
 
+// 1 / k: divisions would dominate the series below.
+constexpr auto kReciprocals = [] {
+  std::array<double, 24> reciprocals{};
+  for (size_t k = 1; k < reciprocals.size(); ++k) reciprocals[k] = 1.0 / static_cast<double>(k);
+  return reciprocals;
+}();
+
 // libm's transcendental functions differ between platforms in the last bit; these do not. |x| <= 1000.
 double exp2(double x) {
   const auto n = static_cast<int64_t>(x + (x < 0 ? -0.5 : 0.5));
   const double y = (x - static_cast<double>(n)) * kLn2;
   double sum = 1;
-  for (int k = 13; k >= 1; --k) sum = 1 + sum * y / k;
+  for (size_t k = 13; k >= 1; --k) sum = 1 + sum * (y * kReciprocals[k]);
   return sum * std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52);
 }
 
@@ -48,7 +56,7 @@ double log(double x) {
   }
   const double s = (mantissa - 1) / (mantissa + 1), square = s * s;
   double sum = 0;
-  for (int k = 21; k >= 1; k -= 2) sum = 1.0 / k + square * sum;
+  for (int k = 21; k >= 1; k -= 2) sum = kReciprocals[static_cast<size_t>(k)] + square * sum;
   return 2 * s * sum + static_cast<double>(exponent) * kLn2;
 }
 
@@ -56,7 +64,7 @@ double log(double x) {
 double softplus_inverse(double y) {
   double expm1 = 0;
   if (y < 0.5) {
-    for (int k = 13; k >= 1; --k) expm1 = y / k * (1 + expm1);
+    for (size_t k = 13; k >= 1; --k) expm1 = y * kReciprocals[k] * (1 + expm1);
   } else {
     expm1 = exp2(y / kLn2) - 1;
   }
