@@ -130,7 +130,7 @@ TEST(SelectiveScanCpu, TheFastestInstructionSetComesFirstAndThePortableOneLast) 
 }
 
 TEST(SelectiveScanCpu, TheEntryPointsRunTheFastestInstructionSet) {
-  const Shape shape = {2, 21, 70, 5, 1};
+  const Shape shape = {2, 21, 300, 5, 1};
   SelectiveScanCall asked(shape, kAll | LRNNX_SAVE_FOR_BACKWARD), given(shape, kAll | LRNNX_SAVE_FOR_BACKWARD);
   run(*implementations().front(), asked);
   lrnnx_memory forward{}, backward{};
@@ -147,7 +147,7 @@ TEST(SelectiveScanCpu, TheEntryPointsRunTheFastestInstructionSet) {
 }
 
 TEST(SelectiveScanCpu, EveryCombinationOfOptionsIsRight) {
-  for (uint32_t options = 0; options <= kAll; ++options) expect_right({2, 21, 37, 3, 3}, options);
+  for (uint32_t options = 0; options <= kAll; ++options) expect_right({2, 21, 150, 3, 3}, options);
 }
 
 class ShapeTest : public testing::TestWithParam<std::pair<int64_t, int64_t>> {};
@@ -159,7 +159,7 @@ TEST_P(ShapeTest, AnyLengthAndAnyNumberOfStatesIsRight) {
 
 std::vector<std::pair<int64_t, int64_t>> lengths_and_states() {
   std::vector<std::pair<int64_t, int64_t>> result;
-  for (int64_t seqlen : {1, 2, 31, 32, 33, 197, 1000})
+  for (int64_t seqlen : {1, 2, 31, 32, 33, 127, 128, 129, 197, 1000})
     for (int64_t dstate : {1, 2, 3, 16, 17, 255, 256}) result.emplace_back(seqlen, dstate);
   return result;
 }
@@ -170,19 +170,19 @@ INSTANTIATE_TEST_SUITE_P(SelectiveScanCpu, ShapeTest, testing::ValuesIn(lengths_
 
 TEST(SelectiveScanCpu, ChannelsThatFillNoVectorAreRight) {
   for (int64_t dim : {1, 3, 4, 7, 8, 9, 15, 16, 17, 34}) {
-    expect_right({3, dim, 45, 4, 1}, kTypical);
-    expect_right({1, 2 * dim, 45, 4, 2}, kTypical);
+    expect_right({3, dim, 140, 4, 1}, kTypical);
+    expect_right({1, 2 * dim, 140, 4, 2}, kTypical);
   }
 }
 
 TEST(SelectiveScanCpu, StridedViewsAreReadAndWrittenInPlace) {
   for (Layout inputs : {Layout::padded, Layout::channels_outermost, Layout::broadcast})
     for (Layout outputs : {Layout::padded, Layout::channels_outermost})
-      expect_right({3, 19, 50, 4, 1}, kAll, {.inputs = inputs, .outputs = outputs});
+      expect_right({3, 19, 140, 4, 1}, kAll, {.inputs = inputs, .outputs = outputs});
 }
 
 // More channels than tasks, so that one task adds the gradients of B and C of several blocks up.
-TEST(SelectiveScanCpu, GradientsSummedOverManyChannelsAreRight) { expect_right({1, 4500, 40, 2, 1}, kTypical); }
+TEST(SelectiveScanCpu, GradientsSummedOverManyChannelsAreRight) { expect_right({1, 4500, 140, 2, 1}, kTypical); }
 
 // The gradients of B and C are gathered in 32 MiB at a time: here that is two fifths of the time.
 TEST(SelectiveScanCpu, GradientsSummedSegmentBySegmentAreRight) { expect_right({1, 16, 2500, 256, 16}, kTypical); }
@@ -202,7 +202,7 @@ TEST(SelectiveScanCpu, ATransitionThatUnderflowsToZeroLeavesGradientsRight) {
 }
 
 TEST(SelectiveScanCpu, ThreadsDoNotChangeASingleBit) {
-  for (const Shape& shape : {Shape{2, 70, 200, 5, 1}, Shape{1, 4500, 40, 2, 1}, Shape{1, 16, 1100, 256, 16}})
+  for (const Shape& shape : {Shape{2, 70, 200, 5, 1}, Shape{1, 4500, 140, 2, 1}, Shape{1, 16, 1100, 256, 16}})
     for (uint32_t options : {kAll, kTypical & ~kVariable})
       for (const CpuImplementation* implementation : implementations()) {
         SelectiveScanCall one(shape, options | LRNNX_SAVE_FOR_BACKWARD, {.configuration = "threads=1"});
@@ -220,8 +220,8 @@ TEST(SelectiveScanCpu, ThreadsDoNotChangeASingleBit) {
 
 TEST(SelectiveScanCpu, AWorkspaceHoldsNothingBetweenCalls) {
   for (const CpuImplementation* implementation : implementations()) {
-    SelectiveScanCall first({2, 21, 70, 5, 1}, kAll | LRNNX_SAVE_FOR_BACKWARD),
-        again = SelectiveScanCall({2, 21, 70, 5, 1}, kAll | LRNNX_SAVE_FOR_BACKWARD);
+    SelectiveScanCall first({2, 21, 300, 5, 1}, kAll | LRNNX_SAVE_FOR_BACKWARD),
+        again = SelectiveScanCall({2, 21, 300, 5, 1}, kAll | LRNNX_SAVE_FOR_BACKWARD);
     run(*implementation, first);
     run(*implementation, again);
     for (unsigned char poison : {0x00, 0xff, 0x7f}) {
@@ -237,7 +237,7 @@ TEST(SelectiveScanCpu, AWorkspaceHoldsNothingBetweenCalls) {
 
 TEST(SelectiveScanCpu, ForwardIsTheSameWhetherItSavesOrNot) {
   for (const CpuImplementation* implementation : implementations()) {
-    SelectiveScanCall saving({2, 21, 70, 5, 1}, kAll | LRNNX_SAVE_FOR_BACKWARD), plain({2, 21, 70, 5, 1}, kAll);
+    SelectiveScanCall saving({2, 21, 300, 5, 1}, kAll | LRNNX_SAVE_FOR_BACKWARD), plain({2, 21, 300, 5, 1}, kAll);
     allocate(*implementation, saving);
     allocate(*implementation, plain);
     forward(*implementation, saving);
@@ -250,8 +250,8 @@ TEST(SelectiveScanCpu, ForwardIsTheSameWhetherItSavesOrNot) {
 
 // One bad element of u or delta: later steps of that channel may change, nothing else may, not in a single bit.
 TEST(SelectiveScanCpu, NanAndInfinityReachOnlyLaterStepsOfTheirChannel) {
-  const Shape shape = {2, 21, 70, 5, 1};
-  constexpr int64_t kBatch = 1, kChannel = 18, kStep = 33;
+  const Shape shape = {2, 21, 300, 5, 1};
+  constexpr int64_t kBatch = 1, kChannel = 18, kStep = 131;
   const int64_t row = kBatch * shape.dim + kChannel;
   for (const CpuImplementation* implementation : implementations())
     for (const char* input : {"u", "delta", "z", "deltaA"})
@@ -287,19 +287,20 @@ TEST(SelectiveScanCpu, NanAndInfinityReachOnlyLaterStepsOfTheirChannel) {
 
 // In lanes without a channel an infinite B meets zeros; that must not leak into sums over channels.
 TEST(SelectiveScanCpu, AnInfiniteBReachesNoGradientBeforeItsStep) {
-  const Shape shape = {1, 3, 40, 2, 1};
+  const Shape shape = {1, 3, 200, 2, 1};
+  constexpr int64_t kStep = 140;
   for (const CpuImplementation* implementation : implementations()) {
     SCOPED_TRACE(implementation->instructions);
     SelectiveScanCall clean(shape, kTypical | LRNNX_SAVE_FOR_BACKWARD), hit(shape, kTypical | LRNNX_SAVE_FOR_BACKWARD);
-    hit.inputs()["B"].at(20) = std::numeric_limits<float>::infinity();  // state 0, step 20
+    hit.inputs()["B"].at(kStep) = std::numeric_limits<float>::infinity();  // of state 0
     for (int64_t d = 0; d < shape.dim; ++d)
-      for (SelectiveScanCall* call : {&clean, &hit}) call->inputs()["u"].at(d * shape.seqlen + 20) = 1.0f;
+      for (SelectiveScanCall* call : {&clean, &hit}) call->inputs()["u"].at(d * shape.seqlen + kStep) = 1.0f;
     run(*implementation, clean);
     run(*implementation, hit);
     // dB sums g u, which B does not enter; dC sums h, which it enters from its step on.
     EXPECT_EQ(clean.gradients()["dB"].values(), hit.gradients()["dB"].values());
     for (int64_t i = 0; i < shape.dstate * shape.seqlen; ++i) {
-      const bool reached = i >= 20 && i < shape.seqlen;
+      const bool reached = i >= kStep && i < shape.seqlen;
       EXPECT_EQ(std::isfinite(hit.gradients()["dC"].at(i)), !reached) << "dC at " << i;
     }
   }

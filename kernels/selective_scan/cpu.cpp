@@ -24,9 +24,8 @@ constexpr int64_t kPartialBytes = int64_t{32} << 20;
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 
-// The saved states are dstate / chunk floats a channel and step: at most one half, beside five of u, delta, z and both
-// outputs.
-constexpr int64_t chunk_steps(int64_t dstate) { return kCpuTile * divide_up(dstate, 16); }
+// The saved states, dstate / chunk floats a channel and step, are to be at most half of one tensor like u.
+constexpr int64_t chunk_steps(int64_t tile, int64_t dstate) { return tile * divide_up(2 * dstate, tile); }
 
 // Beginning a parallel region costs about as much as this many state updates; a thread should have more to do.
 constexpr int64_t kUpdatesWorthAThread = 1 << 16;
@@ -64,14 +63,15 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
   plan.blocks = plan.blocks_per_group * p.groups;
   plan.threads = default_threads(p, p.batch * plan.blocks);
   if (lrnnx_status status = parse_configuration(p.configuration, plan.threads); status != LRNNX_OK) return status;
-  plan.chunk = chunk_steps(p.dstate);
+  plan.tile = std::min(kCpuTile, round_up(p.seqlen, kCpuTileUnit));
+  plan.chunk = std::min(chunk_steps(plan.tile, p.dstate), round_up(p.seqlen, plan.tile));
   plan.chunks = divide_up(p.seqlen, plan.chunk);
 
   const int64_t blocks = p.batch * plan.blocks;
   if (direction == LRNNX_BACKWARD || (p.options & LRNNX_SAVE_FOR_BACKWARD))
     plan.saved_bytes = blocks * (plan.chunks - 1) * p.dstate * vector;
   if (direction == LRNNX_FORWARD) {
-    plan.scratch = round_up((4 * p.dstate + 8 * kCpuTile) * vector, 256);
+    plan.scratch = round_up((4 * p.dstate + 9 * plan.tile) * vector, 256);
     plan.workspace_bytes = plan.threads * plan.scratch;
     return LRNNX_OK;
   }
@@ -89,7 +89,7 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
 
   plan.sums = round_up(p.dstate * lanes * (4 * sizeof(double) + sizeof(float)) + 2 * lanes * sizeof(double), 256);
   plan.scratch =
-      round_up((4 * p.dstate + (13 + 2 * kCpuStates) * plan.chunk + kCpuStates + 2 * kCpuStates * lanes) * vector, 256);
+      round_up((4 * p.dstate + (15 + 2 * kCpuStates) * plan.chunk + kCpuStates + 2 * kCpuStates * lanes) * vector, 256);
   const int64_t partial = round_up(rows * plan.segment * sizeof(float), 256);
   plan.partial_B_offset = blocks * plan.sums;
   plan.partial_C_offset = plan.partial_B_offset + (variable_B ? partial : 0);

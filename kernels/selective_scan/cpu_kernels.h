@@ -15,12 +15,12 @@ namespace lrnnx {
 namespace {
 
 constexpr int64_t kLanes = LRNNX_CPU_LANES;
-static_assert(kCpuTile % kLanes == 0);
+static_assert(kCpuTileUnit % kLanes == 0);
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef int32_t Mask __attribute__((vector_size(kLanes * sizeof(float))));
 
-// --- vectors ---------------------------------------------------------------------------------------------------------
+// --- vectors --------------------------------------------------------------------------------------------------------
 
 LRNNX_INLINE Vec load(const float* from) {
   Vec v;
@@ -75,8 +75,7 @@ LRNNX_INLINE Vec lane_sums(Vec (&v)[kLanes]) {
   return v[0];
 }
 
-// --- tiles and rows: a tile has a vector of channels for each step, rows have `stride` steps for each channel
-// -------------
+// --- tiles and rows: a tile has a vector of channels for each step, rows have `stride` steps for each channel -------
 
 void tile_from_rows(const float* __restrict rows, int64_t stride, float* __restrict tile) {
   for (int64_t t = 0; t < stride; t += kLanes) {
@@ -108,8 +107,7 @@ void copy(const float* __restrict from, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) to[i] = from[i];
 }
 
-// --- where the data of a block lies
-// ------------------------------------------------------------------------------------
+// --- where the data of a block lies ---------------------------------------------------------------------------------
 
 struct Block {
   int64_t batch, index, group;
@@ -211,31 +209,44 @@ struct Coefficients<false, count> {
   LRNNX_INLINE Vec at(int64_t k, int64_t) const { return values[k]; }
 };
 
-// --- steps and inputs of a block, elementwise
-// --------------------------------------------------------------------------
+// --- elementwise, over all rows of a tile at once: a row alone is too short to hide the latencies -------------------
 
-// dt of a channel, and its slope by delta.
-void step_row(const float* __restrict delta, float bias, bool through_softplus, int64_t steps, float* __restrict dt,
-              float* __restrict slope) {
-  if (through_softplus) {
+// x becomes softplus(x).
+void apply_softplus(float* x, int64_t count) {
 #pragma omp simd
-    for (int64_t t = 0; t < steps; ++t) {
-      const ValueAndSlope s = softplus_and_sigmoid(delta[t] + bias);
-      dt[t] = s.value;
-      slope[t] = s.slope;
-    }
-  } else {
-    for (int64_t t = 0; t < steps; ++t) {
-      dt[t] = delta[t] + bias;
-      slope[t] = 1.0f;
-    }
+  for (int64_t i = 0; i < count; ++i) x[i] = softplus(x[i]);
+}
+void apply_softplus(float* __restrict x, float* __restrict slope, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    const ValueAndSlope s = softplus_and_sigmoid(x[i]);
+    x[i] = s.value;
+    slope[i] = s.slope;
+  }
+}
+
+// x becomes silu(x).
+void apply_silu(float* x, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) x[i] = silu(x[i]);
+}
+void apply_silu(float* __restrict x, float* __restrict slope, int64_t count) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    const ValueAndSlope s = silu_and_slope(x[i]);
+    x[i] = s.value;
+    slope[i] = s.slope;
   }
 }
 
 // The part of gamma u that all states share.
 template <class D>
-void input_row(const float* __restrict dt, const float* __restrict u, int64_t steps, float* __restrict x) {
+void multiply_input(const float* __restrict dt, const float* __restrict u, int64_t steps, float* __restrict x) {
   for (int64_t t = 0; t < steps; ++t) x[t] = D::kInput == InputFactor::step ? dt[t] * u[t] : u[t];
+}
+
+void add_bias(const float* __restrict delta, float bias, int64_t steps, float* __restrict sum) {
+  for (int64_t t = 0; t < steps; ++t) sum[t] = delta[t] + bias;
 }
 
 template <class D>
@@ -251,8 +262,7 @@ LRNNX_INLINE Vec input(Vec omega, Vec x, const float* dt, int64_t t) {
   return x;
 }
 
-// --- forward
-// -----------------------------------------------------------------------------------------------------------
+// --- forward --------------------------------------------------------------------------------------------------------
 
 // Tiles of the steps t0, ... , t0 + steps - 1; dt is there only for input factors of their own for each state.
 struct ForwardTile {
@@ -291,45 +301,47 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
   Scratch scratch{memory};
   const Weights w = prepare_weights<D, variable_B, variable_C>(p, args, block, scratch);
   float* h = scratch.take(p.dstate);
-  float *dtA = scratch.take(kCpuTile), *dt = scratch.take(kCpuTile), *x = scratch.take(kCpuTile),
-        *y = scratch.take(kCpuTile);
-  float *dt_rows = scratch.take(kCpuTile), *slope_rows = scratch.take(kCpuTile), *dtA_rows = scratch.take(kCpuTile),
-        *x_rows = scratch.take(kCpuTile);
-  float* y_rows = slope_rows;  // the slopes are of no use here
+  float *dtA = scratch.take(plan.tile), *dt = scratch.take(plan.tile), *x = scratch.take(plan.tile),
+        *y = scratch.take(plan.tile);
+  float *dt_rows = scratch.take(plan.tile), *dtA_rows = scratch.take(plan.tile), *x_rows = scratch.take(plan.tile),
+        *y_rows = scratch.take(plan.tile), *z_rows = scratch.take(plan.tile);
 
   if (args.h0.data)
     gather(states(args.h0, p, block), block.width, p.dstate, h);
   else
     fill(h, p.dstate * kLanes, 0.0f);
-  for (float* rows : {dt_rows, dtA_rows, x_rows}) fill(rows, kCpuTile * kLanes, 0.0f);
+  for (float* rows : {dt_rows, dtA_rows, x_rows, z_rows}) fill(rows, plan.tile * kLanes, 0.0f);
 
-  for (int64_t t0 = 0; t0 < p.seqlen; t0 += kCpuTile) {
-    const int64_t steps = p.seqlen - t0 < kCpuTile ? p.seqlen - t0 : kCpuTile;
+  for (int64_t t0 = 0; t0 < p.seqlen; t0 += plan.tile) {
+    const int64_t steps = p.seqlen - t0 < plan.tile ? p.seqlen - t0 : plan.tile;
     if (t0 > 0 && t0 % plan.chunk == 0 && (p.options & LRNNX_SAVE_FOR_BACKWARD))
       copy(h, p.dstate * kLanes, static_cast<float*>(args.saved) + saved_offset(plan, p, block, t0 / plan.chunk));
 
     for (int64_t i = 0; i < block.width; ++i) {
-      const int64_t at = i * kCpuTile;
-      step_row(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), p.options & LRNNX_DELTA_SOFTPLUS,
-               steps, dt_rows + at, slope_rows + at);
-      input_row<D>(dt_rows + at, row(args.u, block, i, t0), steps, x_rows + at);
+      const int64_t at = i * plan.tile;
+      add_bias(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), steps, dt_rows + at);
       if (args.deltaA.data) copy(row(args.deltaA, block, i, t0), steps, dtA_rows + at);
+      if (args.z.data) copy(row(args.z, block, i, t0), steps, z_rows + at);
     }
-    tile_from_rows(args.deltaA.data ? dtA_rows : dt_rows, kCpuTile, dtA);
-    tile_from_rows(x_rows, kCpuTile, x);
-    if constexpr (D::kInput == InputFactor::per_state) tile_from_rows(dt_rows, kCpuTile, dt);
+    if (p.options & LRNNX_DELTA_SOFTPLUS) apply_softplus(dt_rows, plan.tile * kLanes);
+    if (args.z.data) apply_silu(z_rows, plan.tile * kLanes);
+    for (int64_t i = 0; i < block.width; ++i)
+      multiply_input<D>(dt_rows + i * plan.tile, row(args.u, block, i, t0), steps, x_rows + i * plan.tile);
+    tile_from_rows(args.deltaA.data ? dtA_rows : dt_rows, plan.tile, dtA);
+    tile_from_rows(x_rows, plan.tile, x);
+    if constexpr (D::kInput == InputFactor::per_state) tile_from_rows(dt_rows, plan.tile, dt);
 
-    fill(y, kCpuTile * kLanes, 0.0f);
+    fill(y, plan.tile * kLanes, 0.0f);
     const ForwardTile tile = {.t0 = t0, .steps = steps, .dtA = dtA, .dt = dt, .x = x, .y = y};
     int64_t n = 0;
     for (; n + kCpuStates <= p.dstate; n += kCpuStates)
       advance<D, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, h);
     for (; n < p.dstate; ++n) advance<D, variable_B, variable_C, 1>(w, tile, p.seqlen, n, h);
 
-    rows_from_tile(y, kCpuTile, y_rows);
+    rows_from_tile(y, plan.tile, y_rows);
     for (int64_t i = 0; i < block.width; ++i) {
       const float* __restrict u = row(args.u, block, i, t0);
-      const float* __restrict sum = y_rows + i * kCpuTile;
+      const float* __restrict sum = y_rows + i * plan.tile;
       float* __restrict out = row(args.out, block, i, t0);
       const float skip = of_channel(args.D, block, i);
       if (args.D.data)
@@ -337,18 +349,16 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
       else
         copy(sum, steps, out);
       if (args.z.data) {
-        const float* __restrict z = row(args.z, block, i, t0);
+        const float* __restrict gate = z_rows + i * plan.tile;
         float* __restrict out_z = row(args.out_z, block, i, t0);
-#pragma omp simd
-        for (int64_t t = 0; t < steps; ++t) out_z[t] = out[t] * silu(z[t]);
+        for (int64_t t = 0; t < steps; ++t) out_z[t] = out[t] * gate[t];
       }
     }
   }
   if (args.last_state.data) scatter(h, block.width, p.dstate, states(args.last_state, p, block));
 }
 
-// --- backward
-// ----------------------------------------------------------------------------------------------------------
+// --- backward -------------------------------------------------------------------------------------------------------
 
 // What the backward carries of one (batch, block) from segment to segment.
 struct Sums {
@@ -375,8 +385,10 @@ Sums sums_of(const CpuBackward& call, const Block& block) {
   return sums;
 }
 
-LRNNX_INLINE void add(double* to, Vec v) {
+// Adds v to the doubles and begins anew.
+LRNNX_INLINE void move_sum(Vec& v, double* to) {
   for (int64_t i = 0; i < kLanes; ++i) to[i] += static_cast<double>(v[i]);
+  v = Vec{};
 }
 
 // Tiles of one chunk. dy is the gradient of out before D and the gate.
@@ -491,21 +503,22 @@ void retreat(const Weights& w, const BackwardTile& tile, int64_t seqlen, int64_t
         add_products(products_C, tile, tile.dC + (n + k) * tile.stride + first);
       }
     }
+    if (first % kCpuTileUnit == 0)  // few enough steps for sums in float
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t at = (n + k) * kLanes;
+        if constexpr (D::kUsesA) move_sum(d_omega[k], sums.transition + at);
+        if constexpr (D::kInput == InputFactor::per_state) move_sum(d_omega_input[k], sums.input + at);
+        if constexpr (!variable_B && D::kTakesB) move_sum(dB[k], sums.B + at);
+        if constexpr (!variable_C) move_sum(dC[k], sums.C + at);
+      }
   }
-
-  for (int64_t k = 0; k < count; ++k) {
-    const int64_t at = (n + k) * kLanes;
-    store(sums.carry + at, carry[k]);
-    if constexpr (D::kUsesA) add(sums.transition + at, d_omega[k]);
-    if constexpr (D::kInput == InputFactor::per_state) add(sums.input + at, d_omega_input[k]);
-    if constexpr (!variable_B && D::kTakesB) add(sums.B + at, dB[k]);
-    if constexpr (!variable_C) add(sums.C + at, dC[k]);
-  }
+  for (int64_t k = 0; k < count; ++k) store(sums.carry + (n + k) * kLanes, carry[k]);
 }
 
 // The rows of a block during one chunk, plan.chunk steps apart.
 struct BackwardRows {
-  float *dt, *slope, *dtA, *x, *dy;
+  float *dt, *dt_slope, *dtA, *x, *dy;
+  float *gate, *gate_slope;
   float *dx, *ddt, *ddtA;  // dx takes the place of x, ddtA that of dtA
 };
 
@@ -513,24 +526,27 @@ struct BackwardRows {
 template <class D>
 void prepare_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_t steps, const BackwardRows& rows) {
   const auto& [p, args, plan] = call;
-  if (steps < plan.chunk)
-    for (float* data : {rows.dt, rows.dtA, rows.x, rows.dy}) fill(data, plan.chunk * kLanes, 0.0f);
+  const bool through_softplus = p.options & LRNNX_DELTA_SOFTPLUS, gated = args.z.data != nullptr;
   for (int64_t i = 0; i < block.width; ++i) {
     const int64_t at = i * plan.chunk;
-    step_row(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), p.options & LRNNX_DELTA_SOFTPLUS,
-             steps, rows.dt + at, rows.slope + at);
-    input_row<D>(rows.dt + at, row(args.u, block, i, t0), steps, rows.x + at);
+    add_bias(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), steps, rows.dt + at);
     if (args.deltaA.data) copy(row(args.deltaA, block, i, t0), steps, rows.dtA + at);
+    if (gated) copy(row(args.z, block, i, t0), steps, rows.gate + at);
+  }
+  if (through_softplus) apply_softplus(rows.dt, rows.dt_slope, plan.chunk * kLanes);
+  if (gated) apply_silu(rows.gate, rows.gate_slope, plan.chunk * kLanes);
+  for (int64_t i = 0; i < block.width; ++i) {
+    const int64_t at = i * plan.chunk;
+    multiply_input<D>(rows.dt + at, row(args.u, block, i, t0), steps, rows.x + at);
     const float* __restrict dout = row(args.dout, block, i, t0);
     float* __restrict dy = rows.dy + at;
-    if (args.z.data) {
-      const float* __restrict z = row(args.z, block, i, t0), * __restrict out = row(args.out, block, i, t0);
+    if (gated) {
+      const float* __restrict gate = rows.gate + at, * __restrict slope = rows.gate_slope + at;
+      const float* __restrict out = row(args.out, block, i, t0);
       float* __restrict dz = row(args.dz, block, i, t0);
-#pragma omp simd
       for (int64_t t = 0; t < steps; ++t) {
-        const ValueAndSlope gate = silu_and_slope(z[t]);
-        dy[t] = dout[t] * gate.value;
-        dz[t] = dout[t] * out[t] * gate.slope;
+        dy[t] = dout[t] * gate[t];
+        dz[t] = dout[t] * out[t] * slope[t];
       }
     } else {
       copy(dout, steps, dy);
@@ -546,7 +562,7 @@ void finish_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_
   for (int64_t i = 0; i < block.width; ++i) {
     const int64_t at = i * plan.chunk;
     const float* __restrict u = row(args.u, block, i, t0);
-    const float* __restrict dt = rows.dt + at, * __restrict slope = rows.slope + at, * __restrict dy = rows.dy + at;
+    const float* __restrict dt = rows.dt + at, * __restrict slope = rows.dt_slope + at, * __restrict dy = rows.dy + at;
     const float* __restrict dx = rows.dx + at, * __restrict ddt = rows.ddt + at, * __restrict ddtA = rows.ddtA + at;
     float* __restrict du = row(args.du, block, i, t0), * __restrict ddelta = row(args.ddelta, block, i, t0);
     const float skip = of_channel(args.D, block, i);
@@ -597,10 +613,12 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
   tile.products_B = scratch.take(kLanes * kCpuStates);
   tile.products_C = scratch.take(kLanes * kCpuStates);
   BackwardRows rows{};
-  for (float** piece : {&rows.dt, &rows.slope, &rows.dtA, &rows.x, &rows.dy, &rows.ddt}) {
+  for (float** piece : {&rows.dt, &rows.dtA, &rows.x, &rows.dy, &rows.gate, &rows.gate_slope, &rows.ddt}) {
     *piece = scratch.take(plan.chunk);
-    fill(*piece, plan.chunk * kLanes, 0.0f);  // the lanes without a channel stay so
+    fill(*piece, plan.chunk * kLanes, 0.0f);  // also where there is no channel or no step
   }
+  rows.dt_slope = scratch.take(plan.chunk);
+  fill(rows.dt_slope, plan.chunk * kLanes, 1.0f);  // without softplus
   rows.dx = rows.x;
   rows.ddtA = rows.dtA;
   for (int64_t i = 0; i < kLanes; ++i) tile.used[i] = i < block.width ? -1 : 0;
@@ -685,8 +703,7 @@ void finish_block(const CpuBackward& call, int64_t index) {
   }
 }
 
-// --- the table
-// ---------------------------------------------------------------------------------------------------------
+// --- the table ------------------------------------------------------------------------------------------------------
 
 template <class D, bool variable_B, bool variable_C>
 constexpr CpuKernels kKernels = {forward_block<D, variable_B, variable_C>, backward_block<D, variable_B, variable_C>,
