@@ -9,14 +9,11 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// Copies 16 bytes to shared memory. The L2 hint fetches the neighbouring sectors, which the next tiles need.
-__device__ __forceinline__ void copy_async_16(std::uint32_t destination, const void* source) {
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(destination), "l"(source) : "memory");
-}
-
-// Copies the first `bytes` of 16 and writes zeros after them.
+// Copies the first `bytes` of 16 to shared memory and writes zeros after them. The L2 hint fetches the neighbouring
+// sectors, which the next tiles need.
 __device__ __forceinline__ void copy_async_16(std::uint32_t destination, const void* source, std::uint32_t bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(bytes) : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(bytes)
+               : "memory");
 }
 
 // Copies 4 bytes, or writes a zero where `valid` is false (the source is then not read).
@@ -52,6 +49,11 @@ __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_
       "DONE_%=:\n}" ::"r"(barrier),
       "r"(parity)
       : "memory");
+}
+
+// Says that the address is global where the compiler cannot know it: a generic store waits for shared memory too.
+__device__ __forceinline__ void store_global(float* destination, float value) {
+  asm volatile("st.global.f32 [%0], %1;" ::"l"(destination), "f"(value) : "memory");
 }
 
 // A store of data that this kernel does not read again: it should leave the cache first.

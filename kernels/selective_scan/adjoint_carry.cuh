@@ -6,35 +6,57 @@
 
 #include <cstdint>
 
+#include "selective_scan/gate.cuh"
 #include "selective_scan/backward.cuh"
 
 namespace lrnnx::cuda {
 
+struct AdjointTensors {
+  enum : int { kStep, kDout, kZ, kCount };  // kStep: deltaA if given (then raw), else delta
+};
+
 struct AdjointParameters {
-  TimeInput step, dout, z;  // step: deltaA if given (then raw), else delta; z: null data when absent
+  TimeTensor tensors[AdjointTensors::kCount];
   const float *A, *C, *delta_bias;
   const float* dlast_state;  // (B, D, N); null: zero
   // (B, splits, D, N) the adjoint leaving each split to the left; (B, splits, D) the sum of its steps.
   float *adjoint, *step_sum;
   float* carry;  // (B, splits, D, N)
-  std::int64_t batch, dim, seqlen, tiles;
+  std::int64_t batch, dim;
+  std::uint32_t seqlen, tiles;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, stage_bytes;
-  bool variable_C, raw_step, softplus, vector;
+  bool variable_C, raw_step, softplus;
 };
 
-template <class Discretization, int kChannelsPerLane, bool kGeneral>
-__global__ void __launch_bounds__(kMaxThreads, 2) adjoint_of_split(const __grid_constant__ AdjointParameters p) {
+// Shared memory: for rows of any kind where they lie; two stages, each with C rows, then the slots of the step, dout and, if given, z; in the
+// general kernel the adjoints that a lane keeps between passes.
+template <RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+struct AdjointLayout : AdjointTensors {
+  static constexpr bool kAligned = kRowKind == RowKind::aligned;
+  using Tile = ChannelTile<kAligned, kBackwardStateLanes, kChannelsPerLane>;
+  using States = StateTile<kAligned, Tile::kSteps>;
+  using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
+  static constexpr int kRowsBytes = Rows::kSharedBytes;
+
+  __host__ __device__ static int state_bytes(int states) { return states * States::kRowBytes; }
+  static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
+};
+
+template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+__global__ void __launch_bounds__(kWarps * 32, 16 / kWarps) adjoint_of_split(const __grid_constant__ AdjointParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kBackwardStateLanes>;
-  using Tile = ChannelTile<kBackwardStateLanes, kChannelsPerLane>;
-  using States = StateTile<Tile::kSteps>;
+  using Layout = AdjointLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+  constexpr bool kAligned = Layout::kAligned;
+  using Tile = typename Layout::Tile;
+  using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
   static_assert(!kGeneral || R == 1);
 
   extern __shared__ __align__(128) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
-  const int thread = threadIdx.x, threads = blockDim.x;
-  const int warp = thread >> 5, lane = thread & 31, warps = threads >> 5;
+  constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
+  const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
   const int k = Lanes::state(lane), g = Lanes::channel(lane);
 
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
@@ -45,37 +67,39 @@ __global__ void __launch_bounds__(kMaxThreads, 2) adjoint_of_split(const __grid_
   const int first_in_group = channel_block * warps * Tile::kWarpChannels;
   const int last_channel = min(warps * Tile::kWarpChannels, p.channels_per_group - first_in_group) - 1;
   const std::int64_t first_channel = static_cast<std::int64_t>(group) * p.channels_per_group + first_in_group;
-  const std::int64_t first_tile = static_cast<std::int64_t>(split) * p.tiles_per_split;
-  const int tiles = static_cast<int>(min(static_cast<std::int64_t>(p.tiles_per_split), p.tiles - first_tile));
+  const std::uint32_t first_tile = split * p.tiles_per_split;
+  const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
-  const int rows = passes * kStatesPerPass;
-  const int state_bytes = rows * Tile::kRowBytes, slot_bytes = warps * Tile::kWarpChannels * Tile::kRowBytes;
-  const bool has_z = p.z.data != nullptr;
+  const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
+  const bool has_z = p.tensors[Layout::kZ].data != nullptr;
   const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
-  float* const kept = reinterpret_cast<float*>(shared + 2 * p.stage_bytes) + thread;
+  float* const kept = reinterpret_cast<float*>(shared + Layout::kRowsBytes + 2 * p.stage_bytes) + thread;
 
-  const auto block_row = [&](const TimeInput& tensor) {
-    return tensor.data + batch * tensor.stride_batch + first_channel * tensor.stride_dim;
+  const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
+  __syncthreads();
+  const auto misalignment = [&](int tensor) {
+    if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
+    return Tile::misalignment(rows, tensor, last_channel, warp, g);
   };
+  const std::uint32_t skipped =
+      misalignment(Layout::kStep) | misalignment(Layout::kDout) << 4 | misalignment(Layout::kZ) << 8;
+
   const auto clamped_row = [&](int r) { return min(Tile::row(warp, r, g), last_channel); };
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * K + k; };
+  const auto time_of = [&](int m) { return (first_tile + tiles - 1 - m) * Tile::kSteps; };
 
   const auto copy = [&](int m) {
     if (m < tiles) {
-      const std::int64_t time = (first_tile + tiles - 1 - m) * Tile::kSteps;
-      const bool vector = p.vector && time + Tile::kSteps <= p.seqlen;
-      const std::uint32_t stage = shared_base + (m & 1) * p.stage_bytes;
-      std::uint32_t slot = stage + state_bytes;
-      const auto copy_next = [&](const TimeInput& tensor) {
-        copy_tile<Tile, R>(slot, block_row(tensor), tensor.stride_dim, last_channel, time, p.seqlen, vector, warp,
-                           lane);
-        slot += slot_bytes;
-      };
-      copy_next(p.step);
-      copy_next(p.dout);
-      if (has_z) copy_next(p.z);
+      const std::uint32_t time = time_of(m);
+      const int left = static_cast<int>(p.seqlen - time);
+      const std::uint32_t states = shared_base + Layout::kRowsBytes + (m & 1) * p.stage_bytes;
+      const std::uint32_t slots = states + state_bytes;
+      Tile::copy(slots, rows, Layout::kStep, last_channel, time, left, warp, lane);
+      Tile::copy(slots + slot_bytes, rows, Layout::kDout, last_channel, time, left, warp, lane);
+      if (has_z) Tile::copy(slots + 2 * slot_bytes, rows, Layout::kZ, last_channel, time, left, warp, lane);
       if (!kGeneral || p.variable_C) {
-        copy_state_tile<Tile::kSteps>(stage, p.C + group_row, rows, p.dstate, time, p.seqlen, vector, thread, threads);
+        States::copy(states, p.C + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen, left, thread,
+                     threads);
       }
     }
     commit_copies();
@@ -113,14 +137,18 @@ __global__ void __launch_bounds__(kMaxThreads, 2) adjoint_of_split(const __grid_
     wait_copies<0>();
     __syncthreads();
     copy(m + 1);
-    const std::int64_t time = (first_tile + tiles - 1 - m) * Tile::kSteps;
-    const std::uint32_t stage = (m & 1) * p.stage_bytes;
-    const std::uint32_t step_slot = stage + state_bytes, dout_slot = step_slot + slot_bytes,
-                        z_slot = dout_slot + slot_bytes;
+    const int left = static_cast<int>(p.seqlen - time_of(m));
+    const std::uint32_t states = Layout::kRowsBytes + (m & 1) * p.stage_bytes;
+    const std::uint32_t steps = states + state_bytes + Tile::row_offset(Tile::row(warp, 0, g));
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const std::uint32_t own = Tile::row_offset(Tile::row(warp, r, g)) ^ (k << 4);
-      float4 step = load_quad(shared, step_slot + own), dy = load_quad(shared, dout_slot + own);
+      const auto load = [&](int tensor) {
+        return Tile::load_copied(shared, steps + tensor * slot_bytes + r * Tile::kLaneRowBytes, k,
+                                 skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
+      };
+      float4 step = load(Layout::kStep), dy = load(Layout::kDout), z;
+      if (has_z) z = load(Layout::kZ);
+      if (!kAligned) __syncwarp();
       if (!p.raw_step) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(step, e) += bias[r];
@@ -130,17 +158,17 @@ __global__ void __launch_bounds__(kMaxThreads, 2) adjoint_of_split(const __grid_
         }
       }
       if (has_z) {
-        const float4 z = load_quad(shared, z_slot + own);
 #pragma unroll
-        for (int e = 0; e < 4; ++e) at(dy, e) *= silu(at(z, e));
+        for (int e = 0; e < 4; ++e) at(dy, e) *= gate(at(z, e));
       }
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        if (time + 4 * k + e >= p.seqlen) at(step, e) = at(dy, e) = 0.0f;
+        if (4 * k + e >= left) at(step, e) = at(dy, e) = 0.0f;
         step_sum[r] += at(step, e);
       }
-      store_quad(shared, step_slot + own, step);
-      store_quad(shared, dout_slot + own, dy);
+      const std::uint32_t own = Tile::quad_offset(steps, k) + r * Tile::kLaneRowBytes;
+      store_quad(shared, own, step);
+      store_quad(shared, own + slot_bytes, dy);
     }
     __syncwarp();
 
@@ -150,23 +178,22 @@ __global__ void __launch_bounds__(kMaxThreads, 2) adjoint_of_split(const __grid_
 #pragma unroll
         for (int j = 0; j < J; ++j) adjoint[0][j] = kept[(pass * J + j) * threads];
       }
-      const std::uint32_t C_base = stage + pass * kStatesPerPass * Tile::kRowBytes + States::row_offset(k);
-      const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
+      const std::uint32_t C_base = states + pass * kStatesPerPass * States::kRowBytes + States::row_offset(k);
 #pragma unroll
       for (int quad = Tile::kQuads - 1; quad >= 0; --quad) {
         float4 C[J];
 #pragma unroll
         for (int j = 0; j < J; ++j) {
           if (!kGeneral || p.variable_C) {
-            C[j] = load_quad(shared, (C_base ^ (quad << 4)) + j * K * Tile::kRowBytes);
+            C[j] = load_quad(shared, (C_base ^ (quad << 4)) + j * K * States::kRowBytes);
           } else {
             C[j] = {C_fixed[j], C_fixed[j], C_fixed[j], C_fixed[j]};
           }
         }
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const std::uint32_t own = (row_base ^ (quad << 4)) + r * Tile::kLaneChannels * Tile::kRowBytes;
-          const float4 step = load_quad(shared, step_slot + own), dy = load_quad(shared, dout_slot + own);
+          const std::uint32_t here = Tile::quad_offset(steps, quad) + r * Tile::kLaneRowBytes;
+          const float4 step = load_quad(shared, here), dy = load_quad(shared, here + slot_bytes);
 #pragma unroll
           for (int e = 3; e >= 0; --e) {
 #pragma unroll

@@ -23,20 +23,22 @@
 
 #include "common/math.h"
 #include "discretization/discretization.h"
+#include "selective_scan/gate.cuh"
 #include "selective_scan/forward.cuh"
+#include "selective_scan/layout.h"
 #include "selective_scan/tile.cuh"
 
 namespace lrnnx::cuda {
 
-constexpr int kBackwardStateLanes = 8;
 constexpr int kBackwardLaneStates = kStatesPerPass / kBackwardStateLanes;
 constexpr int kQuadsPerSum = 2;
-// Per-channel sums over time go to the workspace every so many tiles: short sums keep their rounding errors small.
-constexpr int kTilesPerSegment = 16;
+
+struct BackwardTensors {
+  enum : int { kDelta, kU, kDout, kZ, kOut, kDeltaA, kDu, kDdelta, kDz, kDdeltaA, kCount };
+};
 
 struct BackwardParameters {
-  TimeInput delta, u, dout, z, out, deltaA;  // z, out, deltaA: null data when absent
-  TimeOutput du, ddelta, dz, ddeltaA;
+  TimeTensor tensors[BackwardTensors::kCount];
   const float *A, *B, *C, *D, *delta_bias;
   const float* saved;
   // (B, splits, D, N): the adjoint that enters each time split from the right; null: zero.
@@ -48,10 +50,10 @@ struct BackwardParameters {
   float *dB, *dC;
   // Sums over time, (B splits segments, D, N) and (B splits segments, D); B_sums and C_sums for fixed B and C.
   float *A_sums, *B_sums, *C_sums, *D_sums, *bias_sums;
-  std::int64_t dim, seqlen, tiles;
+  std::int64_t dim;
+  std::uint32_t seqlen, tiles;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, segments;
-  std::int32_t stage_bytes;
-  bool variable_B, variable_C, softplus, vector;
+  bool variable_B, variable_C, softplus;
 };
 
 // Which row of dB or dC, counted from the pass's first state, a lane ends with after the sum over channels.
@@ -66,56 +68,60 @@ __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
           position / 4 % kBackwardLaneStates * kBackwardStateLanes + Lanes::state(lane)};
 }
 
-template <int kChannelsPerLane, bool kGeneral>
-struct BackwardLayout {
-  using Tile = ChannelTile<kBackwardStateLanes, kChannelsPerLane>;
-  static constexpr int kSlots = 5;            // delta, u, dout, z, out; then deltaA if given
-  static constexpr int kStateTileBytes = 2 * kStatesPerPass * Tile::kRowBytes;
+// Shared memory, in this order: for rows of any kind where they lie of each tensor; two stages of slots for delta, u, dout, z, out and, in
+// the general kernel, deltaA; there too two slots for sums over states; two tiles of B and C; two buffers for the warps'
+// sums over channels; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a
+// lane keeps between passes.
+template <RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+struct BackwardLayout : BackwardTensors {
+  static constexpr bool kAligned = kRowKind == RowKind::aligned;
+  using Tile = ChannelTile<kAligned, kBackwardStateLanes, kChannelsPerLane>;
+  using States = StateTile<kAligned, Tile::kSteps>;
+  using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
+  static constexpr int kThreads = kWarps * 32;
+  static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
+  static constexpr int kUSlot = kSlotBytes, kDoutSlot = 2 * kSlotBytes, kZSlot = 3 * kSlotBytes,
+                       kOutSlot = 4 * kSlotBytes, kDeltaASlot = 5 * kSlotBytes;
+  static constexpr int kStageBytes = ((kGeneral ? 6 : 5) * kSlotBytes + 127) / 128 * 128;
+  static constexpr int kStateTileBytes = 2 * kStatesPerPass * States::kRowBytes;
   static constexpr int kSumBytes = kQuadsPerSum * 32 * 16;  // one warp's part of one block of quads
 
-  __host__ __device__ static int slot_bytes(int warps) { return warps * Tile::kWarpChannels * Tile::kRowBytes; }
-  __host__ __device__ static int states_offset(int stage_bytes, int warps) {
-    return 2 * stage_bytes + (kGeneral ? 2 * slot_bytes(warps) : 0);
-  }
-  __host__ __device__ static int sums_offset(int stage_bytes, int warps) {
-    return states_offset(stage_bytes, warps) + 2 * kStateTileBytes;
-  }
-  __host__ __device__ static int saved_offset(int stage_bytes, int warps) {
-    return sums_offset(stage_bytes, warps) + 2 * warps * kSumBytes;
-  }
-  __host__ __device__ static int parameters_offset(int stage_bytes, int warps) {
-    return saved_offset(stage_bytes, warps) + warps * 32 * kChannelsPerLane * kBackwardLaneStates * 4;
-  }
-  __host__ __device__ static int barriers_offset(int stage_bytes, int warps) {
-    return parameters_offset(stage_bytes, warps) + warps * Tile::kWarpChannels * 8;
-  }
-  __host__ __device__ static int kept_offset(int stage_bytes, int warps) {
-    return barriers_offset(stage_bytes, warps) + 16;
-  }
+  static constexpr int kRowsBytes = Rows::kSharedBytes;
+  static constexpr int kLaneSumsOffset = kRowsBytes + 2 * kStageBytes;
+  static constexpr int kStatesOffset = kLaneSumsOffset + (kGeneral ? (2 * kSlotBytes + 127) / 128 * 128 : 0);
+  static constexpr int kSumsOffset = kStatesOffset + 2 * kStateTileBytes;
+  static constexpr int kSavedOffset = kSumsOffset + 2 * kWarps * kSumBytes;
+  static constexpr int kChannelSumsOffset = kSavedOffset + kThreads * kChannelsPerLane * kBackwardLaneStates * 4;
+  static constexpr int kParametersOffset = kChannelSumsOffset + kThreads * kChannelsPerLane * 8;
+  static constexpr int kBarriersOffset = kParametersOffset + kWarps * Tile::kWarpChannels * 8;
+  static constexpr int kKeptOffset = kBarriersOffset + 16;
   // Values that a lane of the general kernel keeps for each pass: the adjoint and the sums over time.
   static constexpr int kKeptPerPass = 4 * kBackwardLaneStates;
-  __host__ __device__ static int total_bytes(int stage_bytes, int warps, int passes) {
-    return kept_offset(stage_bytes, warps) + (kGeneral ? passes * kKeptPerPass * warps * 32 * 4 : 0);
+  __host__ __device__ static constexpr int total_bytes(int passes) {
+    return kKeptOffset + (kGeneral ? passes * kKeptPerPass * kThreads * 4 : 0);
   }
 };
 
-template <class Discretization, int kChannelsPerLane, bool kGeneral>
-__global__ void __launch_bounds__(kMaxThreads, 2)
+template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+__global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
     selective_scan_backward(const __grid_constant__ BackwardParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kBackwardStateLanes>;
-  using Layout = BackwardLayout<kChannelsPerLane, kGeneral>;
+  using Layout = BackwardLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+  constexpr bool kAligned = Layout::kAligned;
   using Tile = typename Layout::Tile;
-  using States = StateTile<Tile::kSteps>;
+  using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
+  constexpr int kHalf = Tile::kQuads / 2;
   constexpr int kSumsPerTile = Tile::kQuads / kQuadsPerSum;
+  static_assert(kSumsPerTile == 4, "a block of quads has the same buffer and barrier phase in every tile");
   static_assert(Tile::kSteps == kSavedSteps && (!kGeneral || R == 1));
   static_assert(F::kInput != InputFactor::per_state, "the input factor is folded into u before the scan");
 
   extern __shared__ __align__(128) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
-  const int thread = threadIdx.x, threads = blockDim.x;
-  const int warp = thread >> 5, lane = thread & 31, warps = threads >> 5;
+  constexpr int threads = kWarps * 32, warps = kWarps;
+  const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
   const int k = Lanes::state(lane), g = Lanes::channel(lane);
 
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
@@ -125,88 +131,93 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
   const int first_in_group = channel_block * warps * Tile::kWarpChannels;
   const int last_channel = min(warps * Tile::kWarpChannels, p.channels_per_group - first_in_group) - 1;
   const std::int64_t first_channel = static_cast<std::int64_t>(group) * p.channels_per_group + first_in_group;
-  const std::int64_t first_tile = static_cast<std::int64_t>(split) * p.tiles_per_split;
-  const int tiles = static_cast<int>(min(static_cast<std::int64_t>(p.tiles_per_split), p.tiles - first_tile));
+  const std::uint32_t first_tile = split * p.tiles_per_split;
+  const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
-  const int slot_bytes = Layout::slot_bytes(warps);
-  const bool has_z = p.z.data != nullptr, has_deltaA = p.deltaA.data != nullptr;
-  const int delta_slot = 0, u_slot = slot_bytes, dout_slot = 2 * slot_bytes, z_slot = 3 * slot_bytes,
-            out_slot = 4 * slot_bytes, deltaA_slot = 5 * slot_bytes;
-  // Where the sums over states of a quad go: over x and dy, which the quad was the last to read; with several passes
-  // next to them.
-  const int sums1_slot = kGeneral ? 0 : u_slot, sums2_slot = kGeneral ? slot_bytes : dout_slot;
-  const int states_offset = Layout::states_offset(p.stage_bytes, warps);
-  const int sums_offset = Layout::sums_offset(p.stage_bytes, warps);
-  float* const saved_here = reinterpret_cast<float*>(shared + Layout::saved_offset(p.stage_bytes, warps)) + thread;
-  float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::parameters_offset(p.stage_bytes, warps));
-  const std::uint32_t barriers = shared_base + Layout::barriers_offset(p.stage_bytes, warps);
-  float* const kept = reinterpret_cast<float*>(shared + Layout::kept_offset(p.stage_bytes, warps)) + thread;
+  const bool has_z = p.tensors[Layout::kZ].data != nullptr, has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
+  float* const saved_here = reinterpret_cast<float*>(shared + Layout::kSavedOffset) + thread;
+  float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::kParametersOffset);
+  const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
+  float* const kept = reinterpret_cast<float*>(shared + Layout::kKeptOffset) + thread;
 
-  const auto block_row = [&](const auto& tensor) {
-    return tensor.data + batch * tensor.stride_batch + first_channel * tensor.stride_dim;
+  const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
+  if (thread == 0) {
+    barrier_init(barriers, warps);
+    barrier_init(barriers + 8, warps);
+  }
+  for (int i = thread; i < warps * Tile::kWarpChannels; i += threads) {
+    const std::int64_t channel = first_channel + min(i, last_channel);
+    bias_and_D[i] = {p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f, p.D != nullptr ? p.D[channel] : 0.0f};
+  }
+  __syncthreads();
+  const auto misalignment = [&](int tensor) {
+    if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
+    return Tile::misalignment(rows, tensor, last_channel, warp, g);
   };
+  const std::uint32_t skipped = misalignment(Layout::kDelta) | misalignment(Layout::kU) << 4 |
+                                misalignment(Layout::kDout) << 8 | misalignment(Layout::kZ) << 12 |
+                                misalignment(Layout::kOut) << 16 | misalignment(Layout::kDeltaA) << 20;
+
   const auto clamped_row = [&](int r) { return min(Tile::row(warp, r, g), last_channel); };
   const auto is_valid = [&](int r) { return Tile::row(warp, r, g) <= last_channel; };
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * K + k; };
+  // Tiles are counted from the right.
   const auto time_of = [&](int m) { return (first_tile + tiles - 1 - m) * Tile::kSteps; };
   const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
 
-  // Copies of what tile m (counted from the right) or its pass needs.
   const auto copy_channels = [&](int m) {
     if (m >= tiles) return;
-    const std::int64_t time = time_of(m);
-    const bool vector = p.vector && time + Tile::kSteps <= p.seqlen;
-    const std::uint32_t stage = shared_base + (m & 1) * p.stage_bytes;
-    const auto copy = [&](int slot, const TimeInput& tensor) {
-      copy_tile<Tile, R>(stage + slot, block_row(tensor), tensor.stride_dim, last_channel, time, p.seqlen, vector,
-                         warp, lane);
+    const std::uint32_t time = time_of(m);
+    const int left = static_cast<int>(p.seqlen - time);
+    const std::uint32_t stage = shared_base + Layout::kRowsBytes + (m & 1) * Layout::kStageBytes;
+    const auto copy = [&](int tensor, int slot) {
+      Tile::copy(stage + slot, rows, tensor, last_channel, time, left, warp, lane);
     };
-    copy(delta_slot, p.delta);
-    copy(u_slot, p.u);
-    copy(dout_slot, p.dout);
+    copy(Layout::kDelta, 0);
+    copy(Layout::kU, Layout::kUSlot);
+    copy(Layout::kDout, Layout::kDoutSlot);
     if (has_z) {
-      copy(z_slot, p.z);
-      copy(out_slot, p.out);
+      copy(Layout::kZ, Layout::kZSlot);
+      copy(Layout::kOut, Layout::kOutSlot);
     }
-    if (has_deltaA) copy(deltaA_slot, p.deltaA);
+    if (has_deltaA) copy(Layout::kDeltaA, Layout::kDeltaASlot);
   };
   const auto copy_saved = [&](int m, int pass) {
     if (m >= tiles) return;
-    const float* const row =
-        p.saved + ((batch * p.tiles + first_tile + tiles - 1 - m) * p.dim + first_channel) * p.dstate;
+    const std::int64_t save = static_cast<std::int64_t>(batch) * p.tiles + first_tile + tiles - 1 - m;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
+      const float* const row = p.saved + (save * p.dim + first_channel + clamped_row(r)) * p.dstate;
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         const bool valid = n < p.dstate;
-        copy_async_4(shared_address(saved_here + (r * J + j) * threads), row + clamped_row(r) * p.dstate + (valid ? n : 0), valid);
+        copy_async_4(shared_address(saved_here + (r * J + j) * threads), row + (valid ? n : 0), valid);
       }
     }
   };
   const auto copy_states = [&](int m, int pass) {
     if (m >= tiles) return;
-    const std::int64_t time = time_of(m);
-    const bool vector = p.vector && time + Tile::kSteps <= p.seqlen;
+    const std::uint32_t time = time_of(m);
     const std::uint32_t target =
-        shared_base + states_offset + ((m * passes + pass) & 1) * Layout::kStateTileBytes;
-    const std::int64_t first = group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen;
-    const int left = p.dstate - pass * kStatesPerPass;
+        shared_base + Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes;
+    const std::int64_t first = group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen + time;
+    const int states = p.dstate - pass * kStatesPerPass, left = static_cast<int>(p.seqlen - time);
     if (!kGeneral || p.variable_B) {
-      copy_state_tile<Tile::kSteps>(target, p.B + first, kStatesPerPass, left, time, p.seqlen, vector, thread, threads);
+      States::copy(target, p.B + first, kStatesPerPass, states, p.seqlen, left, thread, threads);
     }
     if (!kGeneral || p.variable_C) {
-      copy_state_tile<Tile::kSteps>(target + Layout::kStateTileBytes / 2, p.C + first, kStatesPerPass, left, time,
-                                    p.seqlen, vector, thread, threads);
+      States::copy(target + Layout::kStateTileBytes / 2, p.C + first, kStatesPerPass, states, p.seqlen, left, thread,
+                   threads);
     }
   };
 
-  // omega, the adjoint entering from the right, and the sums over time, in registers; in the general kernel kept in
+  // omega, the adjoint that enters from the right, and the sums over time, in registers; in the general kernel kept in
   // shared memory between the passes.
-  float omega[R][J], adjoint[R][J], A_sum[R][J], B_sum[R][J], C_sum[R][J], D_sum[R], bias_sum[R];
-  float B_fixed[J], C_fixed[J];
-  const auto load_omega = [&](int pass) {
+  float omega[R][J], adjoint[R][J], A_sum[R][J];
+  float B_sum[J], C_sum[J], B_fixed[J], C_fixed[J];  // of the general kernel
+  const auto load_weights = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
 #pragma unroll
@@ -231,7 +242,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
         const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim + first_channel;
         adjoint[r][j] =
             p.carry != nullptr && n < p.dstate ? p.carry[(row + clamped_row(r)) * p.dstate + n] : 0.0f;
-        A_sum[r][j] = B_sum[r][j] = C_sum[r][j] = 0.0f;
+        A_sum[r][j] = B_sum[j] = C_sum[j] = 0.0f;
       }
     }
   };
@@ -241,8 +252,8 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
     for (int j = 0; j < J; ++j) {
       kept_value(pass, j) = adjoint[0][j];
       kept_value(pass, J + j) = A_sum[0][j];
-      kept_value(pass, 2 * J + j) = B_sum[0][j];
-      kept_value(pass, 3 * J + j) = C_sum[0][j];
+      kept_value(pass, 2 * J + j) = B_sum[j];
+      kept_value(pass, 3 * J + j) = C_sum[j];
     }
   };
   const auto recall = [&](int pass) {
@@ -250,95 +261,95 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
     for (int j = 0; j < J; ++j) {
       adjoint[0][j] = kept_value(pass, j);
       A_sum[0][j] = kept_value(pass, J + j);
-      B_sum[0][j] = kept_value(pass, 2 * J + j);
-      C_sum[0][j] = kept_value(pass, 3 * J + j);
+      B_sum[j] = kept_value(pass, 2 * J + j);
+      C_sum[j] = kept_value(pass, 3 * J + j);
     }
   };
+  // Sums for dD and ddelta_bias that only the ends of a tile touch: (D, bias) of each r.
+  float2* const channel_sums = reinterpret_cast<float2*>(shared + Layout::kChannelSumsOffset) + thread;
 #pragma unroll
-  for (int r = 0; r < R; ++r) D_sum[r] = bias_sum[r] = 0.0f;
+  for (int r = 0; r < R; ++r) channel_sums[r * threads] = {0.0f, 0.0f};
   if constexpr (kGeneral) {
     for (int pass = 0; pass < passes; ++pass) {
       load_carry(pass);
       keep(pass);
     }
   } else {
-    load_omega(0);
+    load_weights(0);
     load_carry(0);
   }
-  for (int i = thread; i < warps * Tile::kWarpChannels; i += threads) {
-    const std::int64_t channel = first_channel + min(i, last_channel);
-    bias_and_D[i] = {p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f, p.D != nullptr ? p.D[channel] : 0.0f};
-  }
 
-  // Adds the warps' parts of one finished block of quads and writes the sums; the block's turn picks the threads.
-  const auto reduce = [&](int buffer, int turn, std::int64_t time, int pass) {
-    const int duty = threads / kSumsPerTile;
+  // Adds the warps' parts of one finished block of quads, numbered `turn` within its tile, and writes the sums. The
+  // turn picks the threads.
+  const bool sums_channels = !kGeneral || p.variable_B || p.variable_C;
+  const auto reduce = [&](int turn, std::uint32_t time, int pass) {
+    constexpr int duty = threads / kSumsPerTile;
     const int first = thread - turn * duty;
     if (first < 0 || first >= duty) return;
 #pragma unroll 1
     for (int i = first; i < 32 * kQuadsPerSum; i += duty) {
-      const unsigned char* part = shared + sums_offset + buffer * warps * Layout::kSumBytes + i * 16;
+      const unsigned char* part = shared + Layout::kSumsOffset + (turn & 1) * warps * Layout::kSumBytes + i * 16;
       float4 sum = load_quad(part, 0);
 #pragma unroll 2
       for (int w = 1; w < warps; ++w) {
         const float4 other = load_quad(part, w * Layout::kSumBytes);
         sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
       }
-      const int source = i & 31, quad = i >> 5;
+      const int source = i & 31;
+      const std::uint32_t quad = (time + (kSumsPerTile - 1 - turn) * kQuadsPerSum * 4) / 4 + (i >> 5);
       if (p.state_sums != nullptr) {
-        const std::int64_t quads = p.tiles * Tile::kQuads;
         const std::int64_t block = static_cast<std::int64_t>(batch_group) * p.channel_blocks + channel_block;
-        p.state_sums[((block * quads + time / 4 + quad) * passes + pass) * 32 + source] = sum;
+        const std::int64_t quads = static_cast<std::int64_t>(p.tiles) * Tile::kQuads;
+        p.state_sums[((block * quads + quad) * passes + pass) * 32 + source] = sum;
       } else {
         const StateSumPlace place = state_sum_place(source);
         const int n = pass * kStatesPerPass + place.state;
         if ((kGeneral && !(place.of_B ? p.variable_B : p.variable_C)) || n >= p.dstate) continue;
-        float* const target = (place.of_B ? p.dB : p.dC) + group_row + n * p.seqlen + time + quad * 4;
+        float* const target =
+            (place.of_B ? p.dB : p.dC) + group_row + static_cast<std::int64_t>(n) * p.seqlen + quad * 4;
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (time + quad * 4 + e < p.seqlen) target[e] = at(sum, e);
+          if (quad * 4 + e < p.seqlen) target[e] = at(sum, e);
         }
       }
     }
   };
+  const auto wait_for_sums = [&](int turn) { barrier_wait(barriers + 8 * (turn & 1), turn >> 1 & 1); };
 
-  // Writes the sums over time of one segment and starts the next.
-  const auto flush = [&](int segment, int pass) {
-    const std::int64_t row =
-        ((static_cast<std::int64_t>(batch) * p.splits + split) * p.segments + segment) * p.dim + first_channel;
+  // Write the sums over time of one segment and start the next.
+  const auto segment_row = [&](int segment) {
+    return ((static_cast<std::int64_t>(batch) * p.splits + split) * p.segments + segment) * p.dim + first_channel;
+  };
+  const auto flush_states = [&](int segment, int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         if (is_valid(r) && n < p.dstate) {
-          const std::int64_t index = (row + Tile::row(warp, r, g)) * p.dstate + n;
+          const std::int64_t index = (segment_row(segment) + Tile::row(warp, r, g)) * p.dstate + n;
           p.A_sums[index] = A_sum[r][j];
-          if (kGeneral && !p.variable_B) p.B_sums[index] = B_sum[r][j];
-          if (kGeneral && !p.variable_C) p.C_sums[index] = C_sum[r][j];
+          if (kGeneral && !p.variable_B) p.B_sums[index] = B_sum[j];
+          if (kGeneral && !p.variable_C) p.C_sums[index] = C_sum[j];
         }
-        A_sum[r][j] = B_sum[r][j] = C_sum[r][j] = 0.0f;
+        A_sum[r][j] = B_sum[j] = C_sum[j] = 0.0f;
       }
     }
   };
   const auto flush_channels = [&](int segment) {
-    const std::int64_t row =
-        ((static_cast<std::int64_t>(batch) * p.splits + split) * p.segments + segment) * p.dim + first_channel;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const float D_total = sum_over_state_lanes<K>(D_sum[r]), bias_total = sum_over_state_lanes<K>(bias_sum[r]);
+      const float2 sums = channel_sums[r * threads];
+      const float D_total = sum_over_state_lanes<K>(sums.x), bias_total = sum_over_state_lanes<K>(sums.y);
       if (k == 0 && is_valid(r)) {
-        if (p.D_sums != nullptr) p.D_sums[row + Tile::row(warp, r, g)] = D_total;
-        if (p.bias_sums != nullptr) p.bias_sums[row + Tile::row(warp, r, g)] = bias_total;
+        const std::int64_t index = segment_row(segment) + Tile::row(warp, r, g);
+        if (p.D_sums != nullptr) p.D_sums[index] = D_total;
+        if (p.bias_sums != nullptr) p.bias_sums[index] = bias_total;
       }
-      D_sum[r] = bias_sum[r] = 0.0f;
+      channel_sums[r * threads] = {0.0f, 0.0f};
     }
   };
 
-  if (thread == 0) {
-    barrier_init(barriers, warps);
-    barrier_init(barriers + 8, warps);
-  }
   copy_channels(0);
   copy_saved(0, 0);
   copy_states(0, 0);
@@ -346,55 +357,63 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
   wait_copies<0>();
   __syncthreads();
 
-  const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
-  constexpr int kSumValues = 8 * R >> Lanes::kStateBits;  // sums over states that a lane ends with, a quad
+  // Where a lane's sums over states go: over x and dy of the quad, which it was the last to read; in the general
+  // kernel, whose later passes read those again, to slots of their own.
+  constexpr int kSumValues = 8 * R >> Lanes::kStateBits;
   const int sum_position = position_after_sum<8 * R, Lanes::kStateBits>(k);
+  constexpr int sums1_slot = kGeneral ? 0 : Layout::kUSlot, sums2_slot = kGeneral ? Layout::kSlotBytes : Layout::kDoutSlot;
   const std::uint32_t sum_target = (sum_position / (4 * R) == 0 ? sums1_slot : sums2_slot) +
-                                   sum_position / 4 % R * Tile::kLaneChannels * Tile::kRowBytes +
-                                   (sum_position & 3) * 4;
-  const bool sums_states = !kGeneral || p.variable_B || p.variable_C;
-  int sums_done = 0;  // blocks of quads that this warp has handed in
-  std::int64_t last_time = 0;
-  int last_pass = 0;
+                                   sum_position / 4 % R * Tile::kLaneRowBytes + (sum_position & 3) * 4;
+  const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
 
   for (int m = 0; m < tiles; ++m) {
-    const std::int64_t time = time_of(m);
-    const bool vector = p.vector && time + Tile::kSteps <= p.seqlen;
-    const std::uint32_t stage = (m & 1) * p.stage_bytes;
-    float4 Ddy[R];
+    const std::uint32_t time = time_of(m);
+    const int left = static_cast<int>(p.seqlen - time);
+    const std::uint32_t stage = Layout::kRowsBytes + (m & 1) * Layout::kStageBytes + row_base;
+    const std::uint32_t sums_stage = kGeneral ? Layout::kLaneSumsOffset + row_base : stage;
+    const bool last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
+    float4 Ddy[R], kept_slope[R];  // kept_slope: of ragged tiles, while dz passes through its slot
 
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
-        load_omega(pass);
+        load_weights(pass);
         recall(pass);
       }
-      const bool last_of_tile = pass + 1 == passes;
-      float start[Tile::kQuads][R][J];
+      const bool last_pass = pass + 1 == passes;
+      // The state before each quad of the earlier and of the later half of the tile.
+      float start[2][kHalf][R][J];
 #pragma unroll
       for (int r = 0; r < R; ++r) {
 #pragma unroll
-        for (int j = 0; j < J; ++j) start[0][r][j] = saved_here[(r * J + j) * threads];
+        for (int j = 0; j < J; ++j) start[0][0][r][j] = saved_here[(r * J + j) * threads];
       }
       __syncwarp();
       if (pass == 0) copy_channels(m + 1);
-      copy_saved(last_of_tile ? m + 1 : m, last_of_tile ? 0 : pass + 1);
+      copy_saved(last_pass ? m + 1 : m, last_pass ? 0 : pass + 1);
 
       if (pass == 0) {
-        float4 dz[R];
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const std::uint32_t own = stage + (Tile::row_offset(Tile::row(warp, r, g)) ^ (k << 4));
-          float4 step = load_quad(shared, delta_slot + own), x = load_quad(shared, u_slot + own);
-          float4 dy = load_quad(shared, dout_slot + own), slope = {1.0f, 1.0f, 1.0f, 1.0f};
+          const auto load = [&](int tensor, int slot) {
+            return Tile::load_copied(shared, stage + slot + r * Tile::kLaneRowBytes, k,
+                                     skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
+          };
+          float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, Layout::kUSlot), dy = load(Layout::kDout, Layout::kDoutSlot);
+          float4 slope = {1.0f, 1.0f, 1.0f, 1.0f}, dz, z, out, stepA;
+          if (has_z) {
+            z = load(Layout::kZ, Layout::kZSlot);
+            out = load(Layout::kOut, Layout::kOutSlot);
+          }
+          if (has_deltaA) stepA = load(Layout::kDeltaA, Layout::kDeltaASlot);
+          if (!kAligned) __syncwarp();
           const float2 bias_D = bias_and_D[Tile::row(warp, r, g)];
           const float4 u = x;
           if (has_z) {
-            const float4 z = load_quad(shared, z_slot + own), out = load_quad(shared, out_slot + own);
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-              const ValueAndSlope gate = silu_and_slope(at(z, e));
-              at(dz[r], e) = at(dy, e) * at(out, e) * gate.slope;
-              at(dy, e) *= gate.value;
+              const ValueAndSlope gated = gate_and_slope(at(z, e));
+              at(dz, e) = at(dy, e) * at(out, e) * gated.slope;
+              at(dy, e) *= gated.value;
             }
           }
           if constexpr (F::kTakesStepOptions) {
@@ -409,84 +428,77 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
               }
             }
           }
-          const bool whole = time + Tile::kSteps <= p.seqlen && last_channel + 1 == warps * Tile::kWarpChannels;
-          if (!whole) {
-            // Steps past the end and lanes that repeat the last channel must leave state and sums alone.
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              const bool outside = time + 4 * k + e >= p.seqlen;
-              if (outside) at(step, e) = 0.0f;
-              if (outside || !is_valid(r)) at(x, e) = at(dy, e) = 0.0f;
-            }
-          }
           if constexpr (F::kInput == InputFactor::step) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
           }
+          if (left < Tile::kSteps || last_channel + 1 < warps * Tile::kWarpChannels) {
+            // Steps past the end, and lanes that repeat the last channel, must leave states and sums alone.
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+              const bool outside = 4 * k + e >= left;
+              if (outside) at(step, e) = at(stepA, e) = at(slope, e) = 0.0f;
+              if (outside || !is_valid(r)) at(x, e) = at(dy, e) = 0.0f;
+            }
+          }
           float D_part = 0.0f;
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            D_part = fmaf(at(dy, e), at(u, e), D_part);
+            const bool outside = !kAligned && 4 * k + e >= left;
+            D_part = outside ? D_part : fmaf(at(dy, e), at(u, e), D_part);
             at(Ddy[r], e) = p.D != nullptr ? bias_D.y * at(dy, e) : 0.0f;
           }
-          D_sum[r] += D_part;
-          if (has_deltaA) {
-            float4 stepA = load_quad(shared, deltaA_slot + own);
-            if (!whole) {
-#pragma unroll
-              for (int e = 0; e < 4; ++e) {
-                if (time + 4 * k + e >= p.seqlen) at(stepA, e) = 0.0f;
+          channel_sums[r * threads].x += D_part;
+
+          const std::uint32_t own = Tile::quad_offset(stage, k) + r * Tile::kLaneRowBytes;
+          if (has_z) {
+            if constexpr (kAligned) {
+              if (is_valid(r) && 4 * k < left) {
+                store_streaming(rows.at(Layout::kDz, Tile::row(warp, r, g), time + 4 * k), dz);
               }
+            } else {
+              store_quad(shared, own + Layout::kOutSlot, dz);
             }
-            store_quad(shared, deltaA_slot + own, step);
+          }
+          if (has_deltaA) {
+            store_quad(shared, own + Layout::kDeltaASlot, step);
             step = stepA;
           }
-          store_quad(shared, delta_slot + own, step);
-          store_quad(shared, u_slot + own, x);
-          store_quad(shared, dout_slot + own, dy);
-          store_quad(shared, z_slot + own, u);
-          store_quad(shared, out_slot + own, slope);
-          if (has_z && vector && is_valid(r)) {
-            store_streaming(block_row(p.dz) +
-                                static_cast<std::uint64_t>(static_cast<std::uint32_t>(clamped_row(r))) *
-                                    p.dz.stride_dim + time + 4 * k,
-                            dz[r]);
-          }
-        }
-        if (has_z && !vector) {
-          // Through the u slot, whose content waits in registers: the tile of x is read again only after the barrier.
-#pragma unroll
-          for (int r = 0; r < R; ++r) {
-            const std::uint32_t own = stage + u_slot + (Tile::row_offset(Tile::row(warp, r, g)) ^ (k << 4));
-            const float4 x = load_quad(shared, own);
-            store_quad(shared, own, dz[r]);
-            dz[r] = x;
-          }
-          __syncwarp();
-          store_tile<Tile>(shared, stage + u_slot, block_row(p.dz), p.dz.stride_dim, last_channel, time, p.seqlen, warp,
-                           lane);
-          __syncwarp();
-#pragma unroll
-          for (int r = 0; r < R; ++r) {
-            store_quad(shared, stage + u_slot + (Tile::row_offset(Tile::row(warp, r, g)) ^ (k << 4)), dz[r]);
+          store_quad(shared, own, step);
+          store_quad(shared, own + Layout::kUSlot, x);
+          store_quad(shared, own + Layout::kDoutSlot, dy);
+          store_quad(shared, own + Layout::kZSlot, u);
+          if (kAligned || !has_z) {
+            store_quad(shared, own + Layout::kOutSlot, slope);
+          } else {
+            kept_slope[r] = slope;
           }
         }
         __syncwarp();
+        if (!kAligned && has_z) {
+          Tile::store_rows(shared, stage - row_base + Layout::kOutSlot, rows, Layout::kDz, last_channel, time, left, warp, lane);
+          __syncwarp();
+#pragma unroll
+          for (int r = 0; r < R; ++r) {
+            store_quad(shared, Tile::quad_offset(stage, k) + Layout::kOutSlot + r * Tile::kLaneRowBytes, kept_slope[r]);
+          }
+        }
       }
 
       // All warps have left the previous pass, and their copies of this one's B and C have landed.
-      if (sums_done > 0) barrier_wait(barriers + 8 * ((sums_done - 1) & 1), (sums_done - 1) >> 1 & 1);
-      copy_states(last_of_tile ? m + 1 : m, last_of_tile ? 0 : pass + 1);
+      if (m > 0 || pass > 0) wait_for_sums(kSumsPerTile - 1);
+      copy_states(last_pass ? m + 1 : m, last_pass ? 0 : pass + 1);
       commit_copies();
       const std::uint32_t B_base =
-          states_offset + ((m * passes + pass) & 1) * Layout::kStateTileBytes + States::row_offset(k);
-      const std::uint32_t C_base = B_base + Layout::kStateTileBytes / 2;
-      const auto load_B = [&](int quad, int j) -> float4 {
-        if (!kGeneral || p.variable_B) return load_quad(shared, (B_base ^ (quad << 4)) + j * K * Tile::kRowBytes);
+          Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes + States::row_offset(k);
+      const auto load_B = [&](std::uint32_t first, int quad, int j) -> float4 {
+        if (!kGeneral || p.variable_B) return load_quad(shared, (first ^ (quad << 4)) + j * K * States::kRowBytes);
         return {B_fixed[j], B_fixed[j], B_fixed[j], B_fixed[j]};
       };
-      const auto load_C = [&](int quad, int j) -> float4 {
-        if (!kGeneral || p.variable_C) return load_quad(shared, (C_base ^ (quad << 4)) + j * K * Tile::kRowBytes);
+      const auto load_C = [&](std::uint32_t first, int quad, int j) -> float4 {
+        if (!kGeneral || p.variable_C) {
+          return load_quad(shared, (first ^ (quad << 4)) + Layout::kStateTileBytes / 2 + j * K * States::kRowBytes);
+        }
         return {C_fixed[j], C_fixed[j], C_fixed[j], C_fixed[j]};
       };
 
@@ -494,125 +506,134 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
       for (int quad = 0; quad + 1 < Tile::kQuads; ++quad) {
         float4 B[J];
 #pragma unroll
-        for (int j = 0; j < J; ++j) B[j] = load_B(quad, j);
+        for (int j = 0; j < J; ++j) B[j] = load_B(B_base, quad, j);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const std::uint32_t own = stage + (row_base ^ (quad << 4)) + r * Tile::kLaneChannels * Tile::kRowBytes;
-          const float4 step = load_quad(shared, delta_slot + own), x = load_quad(shared, u_slot + own);
+          const std::uint32_t here = Tile::quad_offset(stage, quad) + r * Tile::kLaneRowBytes;
+          const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot);
 #pragma unroll
           for (int j = 0; j < J; ++j) {
-            float h = start[quad][r][j];
+            float h = start[quad / kHalf][quad % kHalf][r][j];
 #pragma unroll
             for (int e = 0; e < 4; ++e) h = fmaf(F::transition(omega[r][j], at(step, e)), h, at(x, e) * at(B[j], e));
-            start[quad + 1][r][j] = h;
+            start[(quad + 1) / kHalf][(quad + 1) % kHalf][r][j] = h;
           }
         }
       }
 
+      // One half after the other by the same instructions: unrolled over the whole tile they overflow the instruction
+      // cache.
+#pragma unroll 1
+      for (int half = 1; half >= 0; --half) {
+        const std::uint32_t half_stage = Tile::quad_offset(stage, half * kHalf);
+        const std::uint32_t half_sums = Tile::quad_offset(sums_stage, half * kHalf);
+        const std::uint32_t B_half = B_base ^ half * kHalf << 4;
 #pragma unroll
-      for (int quad = Tile::kQuads - 1; quad >= 0; --quad) {
-        const int turn = (Tile::kQuads - 1 - quad) / kQuadsPerSum;
-        float4 B[J], C[J];
-#pragma unroll
-        for (int j = 0; j < J; ++j) {
-          B[j] = load_B(quad, j);
-          C[j] = load_C(quad, j);
-        }
-        const std::uint32_t quad_base = stage + (row_base ^ (quad << 4));
-        float sums[8 * R], parts[8 * J];  // over states: s1, s2 by (r, e); over channels: dB, dC by (j, e)
-#pragma unroll
-        for (int r = 0; r < R; ++r) {
-          const std::uint32_t own = quad_base + r * Tile::kLaneChannels * Tile::kRowBytes;
-          const float4 step = load_quad(shared, delta_slot + own), x = load_quad(shared, u_slot + own),
-                       dy = load_quad(shared, dout_slot + own);
+        for (int quad = kHalf - 1; quad >= 0; --quad) {
+          const int turn_in_half = (kHalf - 1 - quad) / kQuadsPerSum;
+          const int turn = (1 - half) * (kSumsPerTile / 2) + turn_in_half;
+          float4 B[J], C[J];
 #pragma unroll
           for (int j = 0; j < J; ++j) {
-            float transition[4], h[5];
-            h[0] = start[quad][r][j];
+            B[j] = load_B(B_half, quad, j);
+            C[j] = load_C(B_half, quad, j);
+          }
+          float sums[8 * R], parts[8 * J];  // over states: s1, s2 by (r, e); over channels: dB, dC by (j, e)
 #pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              transition[e] = F::transition(omega[r][j], at(step, e));
-              h[e + 1] = fmaf(transition[e], h[e], at(x, e) * at(B[j], e));
-            }
+          for (int r = 0; r < R; ++r) {
+            const std::uint32_t here = Tile::quad_offset(half_stage, quad) + r * Tile::kLaneRowBytes;
+            const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
+                         dy = load_quad(shared, here + Layout::kDoutSlot);
 #pragma unroll
-            for (int e = 3; e >= 0; --e) {
-              const float g_t = fmaf(at(C[j], e), at(dy, e), adjoint[r][j]);
-              float& dB = parts[j * 4 + e];
-              float& dC = parts[(J + j) * 4 + e];
-              float& s1 = sums[r * 4 + e];
-              float& s2 = sums[(R + r) * 4 + e];
-              dB = r == 0 ? g_t * at(x, e) : fmaf(g_t, at(x, e), dB);
-              dC = r == 0 ? at(dy, e) * h[e + 1] : fmaf(at(dy, e), h[e + 1], dC);
-              adjoint[r][j] = g_t * transition[e];
-              const float w = g_t * F::transition_slope(omega[r][j], at(step, e), transition[e]) * h[e];
-              s1 = j == 0 ? g_t * at(B[j], e) : fmaf(g_t, at(B[j], e), s1);
-              s2 = j == 0 ? w * omega[r][j] : fmaf(w, omega[r][j], s2);
-              A_sum[r][j] = fmaf(w, at(step, e), A_sum[r][j]);
-            }
-            if constexpr (kGeneral) {
-              if (!p.variable_B) B_sum[r][j] += parts[j * 4] + parts[j * 4 + 1] + parts[j * 4 + 2] + parts[j * 4 + 3];
-              if (!p.variable_C) {
+            for (int j = 0; j < J; ++j) {
+              float transition[4], h[5];
+              h[0] = start[1][quad][r][j];
+#pragma unroll
+              for (int e = 0; e < 4; ++e) {
+                transition[e] = F::transition(omega[r][j], at(step, e));
+                h[e + 1] = fmaf(transition[e], h[e], at(x, e) * at(B[j], e));
+              }
+#pragma unroll
+              for (int e = 3; e >= 0; --e) {
+                const float g_t = fmaf(at(C[j], e), at(dy, e), adjoint[r][j]);
+                float& dB = parts[j * 4 + e];
+                float& dC = parts[(J + j) * 4 + e];
+                float& s1 = sums[r * 4 + e];
+                float& s2 = sums[(R + r) * 4 + e];
+                dB = r == 0 ? g_t * at(x, e) : fmaf(g_t, at(x, e), dB);
+                dC = r == 0 ? at(dy, e) * h[e + 1] : fmaf(at(dy, e), h[e + 1], dC);
+                adjoint[r][j] = g_t * transition[e];
+                const float w = g_t * F::transition_slope(omega[r][j], at(step, e), transition[e]) * h[e];
+                s1 = j == 0 ? g_t * at(B[j], e) : fmaf(g_t, at(B[j], e), s1);
+                s2 = j == 0 ? w * omega[r][j] : fmaf(w, omega[r][j], s2);
+                A_sum[r][j] = fmaf(w, at(step, e), A_sum[r][j]);
+              }
+              if constexpr (kGeneral) {
+                const float* const dB = parts + j * 4;
                 const float* const dC = parts + (J + j) * 4;
-                C_sum[r][j] += dC[0] + dC[1] + dC[2] + dC[3];
+                if (!p.variable_B) B_sum[j] += dB[0] + dB[1] + dB[2] + dB[3];
+                if (!p.variable_C) C_sum[j] += dC[0] + dC[1] + dC[2] + dC[3];
               }
             }
           }
-        }
 
-        sum_over_lanes<8 * R, Lanes::kStateBits>(sums, k, [](int bit) { return Lanes::state_mask(bit); });
-        {
-          float* const target = reinterpret_cast<float*>(
-              shared + (kGeneral ? 2 * p.stage_bytes + (row_base ^ (quad << 4)) : quad_base) + sum_target);
+          sum_over_lanes<8 * R, Lanes::kStateBits>(sums, k, [](int bit) { return Lanes::state_mask(bit); });
+          float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(half_sums, quad) + sum_target);
           if constexpr (kSumValues == 2) {
             *reinterpret_cast<float2*>(target) = {sums[0], sums[1]};
           } else {
             static_assert(kSumValues == 1);
             *target = kGeneral && pass > 0 ? *target + sums[0] : sums[0];
           }
-        }
-        if (sums_states) sum_over_lanes<8 * J, Lanes::kChannelBits>(parts, g, [](int bit) { return Lanes::channel_mask(bit); });
-        static_assert(8 * J >> Lanes::kChannelBits == 4);
-        if (quad % kQuadsPerSum == kQuadsPerSum - 1 && sums_done > 0) {
-          // The previous block of quads is complete: its sums can go out, and the buffer before it is free.
-          barrier_wait(barriers + 8 * ((sums_done - 1) & 1), (sums_done - 1) >> 1 & 1);
-          if (sums_states) {
-            reduce((sums_done - 1) & 1, (turn + kSumsPerTile - 1) % kSumsPerTile, last_time, last_pass);
+
+          if (sums_channels) {
+            sum_over_lanes<8 * J, Lanes::kChannelBits>(parts, g, [](int bit) { return Lanes::channel_mask(bit); });
+          }
+          static_assert(8 * J >> Lanes::kChannelBits == 4);
+          if (quad % kQuadsPerSum == kQuadsPerSum - 1 && (turn > 0 || m > 0 || pass > 0)) {
+            // The previous block of quads is complete: its sums can go out, and the buffer before it is free.
+            const int previous = (turn + kSumsPerTile - 1) % kSumsPerTile;
+            wait_for_sums(previous);
+            if (sums_channels) {
+              const bool previous_tile = turn == 0 && pass == 0;
+              reduce(previous, previous_tile ? time + Tile::kSteps : time,
+                     turn > 0 ? pass : (pass == 0 ? passes - 1 : pass - 1));
+            }
+          }
+          store_quad(shared,
+                     Layout::kSumsOffset + ((turn_in_half & 1) * warps + warp) * Layout::kSumBytes +
+                         (quad % kQuadsPerSum * 32 + lane) * 16,
+                     {parts[0], parts[1], parts[2], parts[3]});
+          if (quad % kQuadsPerSum == 0) {
+            if (quad == 0 && half == 0) wait_copies<0>();
+            __syncwarp();
+            if (lane == 0) barrier_arrive(barriers + 8 * (turn_in_half & 1));
           }
         }
-        store_quad(shared,
-                   sums_offset + ((sums_done & 1) * warps + warp) * Layout::kSumBytes +
-                       (quad % kQuadsPerSum * 32 + lane) * 16,
-                   {parts[0], parts[1], parts[2], parts[3]});
-        if (quad % kQuadsPerSum == 0) {
-          if (quad == 0) wait_copies<0>();
-          __syncwarp();
-          if (lane == 0) barrier_arrive(barriers + 8 * (sums_done & 1));
-          ++sums_done;
-          last_time = time + quad * 4;
-          last_pass = pass;
+#pragma unroll
+        for (int i = 0; i < kHalf * R * J; ++i) {
+          start[1][i / (R * J)][i / J % R][i % J] = start[0][i / (R * J)][i / J % R][i % J];
         }
       }
 
-      const bool last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
-      if (last_of_segment) flush(m / kTilesPerSegment, pass);
+      if (last_of_segment) flush_states(m / kTilesPerSegment, pass);
       if constexpr (kGeneral) keep(pass);
     }
 
     __syncwarp();
-    float4 dstepA[R];
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const std::uint32_t offset = Tile::row_offset(Tile::row(warp, r, g)) ^ (k << 4), own = stage + offset;
-      const std::uint32_t sums = kGeneral ? 2 * p.stage_bytes + offset : own;
+      const std::uint32_t own = Tile::quad_offset(stage, k) + r * Tile::kLaneRowBytes;
+      const std::uint32_t sums = Tile::quad_offset(sums_stage, k) + r * Tile::kLaneRowBytes;
       const float4 s1 = load_quad(shared, sums + sums1_slot), s2 = load_quad(shared, sums + sums2_slot);
-      const float4 u = load_quad(shared, z_slot + own), slope = load_quad(shared, out_slot + own);
-      const float4 dt = load_quad(shared, (has_deltaA ? deltaA_slot : delta_slot) + own);
-      float4 du, ddelta;
+      const float4 u = load_quad(shared, own + Layout::kZSlot), slope = load_quad(shared, own + Layout::kOutSlot);
+      const float4 dt = load_quad(shared, own + (has_deltaA ? Layout::kDeltaASlot : 0));
+      float4 du, ddelta, ddeltaA;
       float bias_part = 0.0f;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const float transition_part = F::kSlopeUnit * at(s2, e);
-        float dstep = has_deltaA ? 0.0f : transition_part;
+        at(ddeltaA, e) = F::kSlopeUnit * at(s2, e);
+        float dstep = has_deltaA ? 0.0f : at(ddeltaA, e);
         if constexpr (F::kInput == InputFactor::step) {
           at(du, e) = fmaf(at(dt, e), at(s1, e), at(Ddy[r], e));
           dstep = fmaf(at(u, e), at(s1, e), dstep);
@@ -620,42 +641,38 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
           at(du, e) = at(s1, e) + at(Ddy[r], e);
         }
         at(ddelta, e) = dstep * at(slope, e);
-        at(dstepA[r], e) = transition_part;
-        bias_part += at(ddelta, e);
+        bias_part += kAligned || 4 * k + e < left ? at(ddelta, e) : 0.0f;
       }
-      bias_sum[r] += bias_part;
-      if (vector) {
-        if (is_valid(r)) {
-          const std::uint64_t row = static_cast<std::uint32_t>(clamped_row(r));
-          store_streaming(block_row(p.du) + row * p.du.stride_dim + time + 4 * k, du);
-          store_streaming(block_row(p.ddelta) + row * p.ddelta.stride_dim + time + 4 * k, ddelta);
-          if (has_deltaA) {
-            store_streaming(block_row(p.ddeltaA) + row * p.ddeltaA.stride_dim + time + 4 * k, dstepA[r]);
-          }
+      channel_sums[r * threads].y += bias_part;
+      if constexpr (kAligned) {
+        if (is_valid(r) && 4 * k < left) {
+          const int row = Tile::row(warp, r, g);
+          store_streaming(rows.at(Layout::kDu, row, time + 4 * k), du);
+          store_streaming(rows.at(Layout::kDdelta, row, time + 4 * k), ddelta);
+          if (has_deltaA) store_streaming(rows.at(Layout::kDdeltaA, row, time + 4 * k), ddeltaA);
         }
       } else {
-        store_quad(shared, u_slot + own, du);
-        store_quad(shared, delta_slot + own, ddelta);
-        if (has_deltaA) store_quad(shared, deltaA_slot + own, dstepA[r]);
+        store_quad(shared, own + Layout::kUSlot, du);
+        store_quad(shared, own, ddelta);
+        if (has_deltaA) store_quad(shared, own + Layout::kDeltaASlot, ddeltaA);
       }
     }
-    if (!vector) {
+    if constexpr (!kAligned) {
       __syncwarp();
-      const auto store = [&](int slot, const TimeOutput& tensor) {
-        store_tile<Tile>(shared, stage + slot, block_row(tensor), tensor.stride_dim, last_channel, time, p.seqlen, warp,
-                         lane);
+      const auto store = [&](int slot, int tensor) {
+        Tile::store_rows(shared, stage - row_base + slot, rows, tensor, last_channel, time, left, warp, lane);
       };
-      store(u_slot, p.du);
-      store(delta_slot, p.ddelta);
-      if (has_deltaA) store(deltaA_slot, p.ddeltaA);
+      store(Layout::kUSlot, Layout::kDu);
+      store(0, Layout::kDdelta);
+      if (has_deltaA) store(Layout::kDeltaASlot, Layout::kDdeltaA);
       __syncwarp();
     }
-    if (m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles) flush_channels(m / kTilesPerSegment);
+    if (last_of_segment) flush_channels(m / kTilesPerSegment);
   }
 
-  if (sums_states) {
-    barrier_wait(barriers + 8 * ((sums_done - 1) & 1), (sums_done - 1) >> 1 & 1);
-    reduce((sums_done - 1) & 1, kSumsPerTile - 1, last_time, last_pass);
+  if (sums_channels) {
+    wait_for_sums(kSumsPerTile - 1);
+    reduce(kSumsPerTile - 1, time_of(tiles - 1), passes - 1);
   }
   if (p.dh0 != nullptr && split == 0) {
     for (int pass = 0; pass < passes; ++pass) {
@@ -666,8 +683,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
           if (is_valid(r) && n < p.dstate) {
-            p.dh0[((static_cast<std::int64_t>(batch) * p.dim) + first_channel + Tile::row(warp, r, g)) * p.dstate + n] =
-                adjoint[r][j];
+            p.dh0[(batch * p.dim + first_channel + Tile::row(warp, r, g)) * p.dstate + n] = adjoint[r][j];
           }
         }
       }

@@ -7,14 +7,12 @@
 #include "discretization/mamba.h"
 #include "selective_scan/cuda.h"
 #include "selective_scan/launch.h"
+#include "selective_scan/layout.h"
 #include "selective_scan/tuning.h"
 
 namespace lrnnx {
 namespace cuda {
 namespace {
-
-// The kernels' constants, which CUDA headers define for device code.
-constexpr std::int64_t kStatesPerPass = 16, kSavedSteps = 32, kTilesPerSegment = 16;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -66,7 +64,7 @@ BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem
   const std::int64_t splits = workspace.splits > 1 ? problem.batch * workspace.splits : 0;
   const bool sums_blocks = workspace.channel_blocks > 1 && (variable_B || variable_C);
   workspace.state_sums = reserve(sums_blocks ? problem.batch * problem.groups * workspace.channel_blocks *
-                                                   workspace.tiles * (kSavedSteps / 4) * workspace.passes * 32 * 4
+                                                   workspace.tiles * kBackwardQuads * workspace.passes * 32 * 4
                                              : 0);
   workspace.A_sums = reserve(parts * weights);
   workspace.B_sums = reserve(variable_B ? 0 : parts * weights);

@@ -13,54 +13,61 @@
 
 #include "common/math.h"
 #include "discretization/discretization.h"
+#include "selective_scan/gate.cuh"
+#include "selective_scan/layout.h"
 #include "selective_scan/tile.cuh"
 
 namespace lrnnx::cuda {
 
-// States that one pass over a tile holds in registers; more states take more passes.
-constexpr int kStatesPerPass = 16;
-// The state at every kSavedSteps-th step is what the forward saves for the backward.
-constexpr int kSavedSteps = 32;
-constexpr int kMaxThreads = 256;
+struct ForwardTensors {
+  enum : int { kDelta, kU, kZ, kDeltaA, kOut, kOutZ, kCount };
+};
 
 struct ForwardParameters {
-  TimeInput delta, u, z, deltaA;  // z, deltaA: null data when absent
-  TimeOutput out, out_z;
+  TimeTensor tensors[ForwardTensors::kCount];
   const float *A, *B, *C, *D, *delta_bias, *h0;  // D, delta_bias, h0: null when absent
   float *last_state, *saved;                     // null when not asked for
-  std::int64_t dim, seqlen;
+  std::int64_t dim;
+  std::uint32_t seqlen;
   std::int32_t dstate, groups, channels_per_group, channel_blocks;
   std::int32_t stages, stage_bytes;
-  bool variable_B, variable_C, softplus, vector;
+  bool variable_B, variable_C, softplus;
 };
 
-// Layout of one pipeline stage in bytes: B rows, C rows, then the slots of delta, u, z, deltaA (the last two if given).
-template <int kStateLanes, int kChannelsPerLane>
-struct ForwardStage {
-  using Tile = ChannelTile<kStateLanes, kChannelsPerLane>;
-  __host__ __device__ static int state_bytes(int states) { return 2 * states * Tile::kRowBytes; }
-  __host__ __device__ static int slot_bytes(int warps) { return warps * Tile::kWarpChannels * Tile::kRowBytes; }
+// Shared memory: for rows of any kind where they lie of each tensor; the stages (at multiples of 256 bytes, as swizzling wants), each with B rows, C rows, then the slots of delta, u, z,
+// deltaA (the last two if given); in the general kernel the states that a lane keeps between passes.
+template <RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
+struct ForwardLayout : ForwardTensors {
+  static constexpr bool kAligned = kRowKind == RowKind::aligned;
+  using Tile = ChannelTile<kAligned, kStateLanes, kChannelsPerLane>;
+  using States = StateTile<kAligned, Tile::kSteps>;
+  using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
+  static constexpr int kRowsBytes = Rows::kSharedBytes;
+
+  __host__ __device__ static int state_bytes(int states) { return 2 * states * States::kRowBytes; }
+  static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
+  __host__ __device__ static int kept_offset(int stages, int stage_bytes) { return kRowsBytes + stages * stage_bytes; }
 };
 
-// kGeneral: any number of states and any kind of B and C, chosen at run time. Otherwise at most kStatesPerPass states,
-// B and C variable.
-template <class Discretization, int kStateLanes, int kChannelsPerLane, bool kGeneral>
-__global__ void __launch_bounds__(kMaxThreads, 2)
+// kGeneral: any number of states, any kind of B and C, and deltaA, chosen at run time. Otherwise at most kStatesPerPass
+// states, B and C variable, no deltaA.
+template <class Discretization, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
+__global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral ? 16 / kWarps : 1)
     selective_scan_forward(const __grid_constant__ ForwardParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kStateLanes>;
-  using Tile = ChannelTile<kStateLanes, kChannelsPerLane>;
-  using States = StateTile<Tile::kSteps>;
-  using Stage = ForwardStage<kStateLanes, kChannelsPerLane>;
-  constexpr int R = kChannelsPerLane;
-  constexpr int kLaneStates = kStatesPerPass / kStateLanes;
+  using Layout = ForwardLayout<kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
+  constexpr bool kAligned = Layout::kAligned;
+  using Tile = typename Layout::Tile;
+  using States = typename Layout::States;
+  constexpr int R = kChannelsPerLane, J = kStatesPerPass / kStateLanes;
   static_assert(!kGeneral || R == 1);
   static_assert(F::kInput != InputFactor::per_state, "the input factor is folded into u before the scan");
 
   extern __shared__ __align__(128) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
-  const int thread = threadIdx.x, threads = blockDim.x;
-  const int warp = thread >> 5, lane = thread & 31, warps = threads >> 5;
+  constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
+  const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
   const int k = Lanes::state(lane), g = Lanes::channel(lane);
 
   const std::uint32_t batch_group = blockIdx.x / p.channel_blocks;
@@ -70,65 +77,71 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
   const std::int64_t first_channel = static_cast<std::int64_t>(group) * p.channels_per_group + first_in_group;
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
-  const int rows = passes * kStatesPerPass;
-  const int state_bytes = Stage::state_bytes(rows), slot_bytes = Stage::slot_bytes(warps);
-  const bool has_z = p.z.data != nullptr, has_deltaA = p.deltaA.data != nullptr;
-
-  const auto block_row = [&](const auto& tensor) {
-    return tensor.data + batch * tensor.stride_batch + first_channel * tensor.stride_dim;
-  };
-  const float* const delta_block = block_row(p.delta);
-  const float* const u_block = block_row(p.u);
+  const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
+  const bool has_z = p.tensors[Layout::kZ].data != nullptr, has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
+  constexpr int z_slot = 2 * slot_bytes;
+  const int deltaA_slot = has_z ? 3 * slot_bytes : 2 * slot_bytes;
   const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
 
-  // Lane constants and the state, in registers; in the general kernel in shared memory between the passes.
-  float omega[R][kLaneStates], h[R][kLaneStates], B_fixed[R][kLaneStates], C_fixed[R][kLaneStates], D[R], bias[R];
-  float* const kept = reinterpret_cast<float*>(shared + p.stages * p.stage_bytes) + thread;
+  const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
+  __syncthreads();
+  const auto misalignment = [&](int tensor) {
+    if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
+    return Tile::misalignment(rows, tensor, last_channel, warp, g);
+  };
+  const std::uint32_t skipped = misalignment(Layout::kDelta) | misalignment(Layout::kU) << 4 |
+                                misalignment(Layout::kZ) << 8 |
+                                misalignment(Layout::kDeltaA) << 12;
+
+  // The lane's constants and states, in registers; in the general kernel kept in shared memory between the passes.
+  float omega[R][J], h[R][J], B_fixed[J], C_fixed[J], D[R], bias[R];
+  float* const kept = reinterpret_cast<float*>(shared + Layout::kept_offset(p.stages, p.stage_bytes)) + thread;
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * kStateLanes + k; };
+  const auto is_valid = [&](int r) { return Tile::row(warp, r, g) <= last_channel; };
   const auto channel = [&](int r) { return first_channel + min(Tile::row(warp, r, g), last_channel); };
-  const auto load_pass = [&](int pass) {
+  const auto load_weights = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
 #pragma unroll
-      for (int j = 0; j < kLaneStates; ++j) {
+      for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         const std::int64_t weight = channel(r) * p.dstate + n;
         const bool valid = n < p.dstate;
         omega[r][j] = valid ? F::prepare(p.A[weight]) : 0.0f;
         if constexpr (kGeneral) {
-          B_fixed[r][j] = valid && !p.variable_B ? p.B[weight] : 0.0f;
-          C_fixed[r][j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
+          B_fixed[j] = valid && !p.variable_B ? p.B[weight] : 0.0f;
+          C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
         }
       }
     }
   };
-  const auto state_offset = [&](int r) { return (batch * p.dim + channel(r)) * p.dstate; };
-  const auto initial_state = [&](int pass) {
+  const auto state_row = [&](int r) { return (batch * p.dim + channel(r)) * p.dstate; };
+  const auto load_initial_state = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
 #pragma unroll
-      for (int j = 0; j < kLaneStates; ++j) {
+      for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
-        h[r][j] = p.h0 != nullptr && n < p.dstate ? p.h0[state_offset(r) + n] : 0.0f;
+        h[r][j] = p.h0 != nullptr && n < p.dstate ? p.h0[state_row(r) + n] : 0.0f;
       }
     }
   };
   const auto keep_state = [&](int pass) {
 #pragma unroll
-    for (int i = 0; i < R * kLaneStates; ++i) kept[(pass * R * kLaneStates + i) * threads] = h[i / kLaneStates][i % kLaneStates];
+    for (int j = 0; j < J; ++j) kept[(pass * J + j) * threads] = h[0][j];
   };
   const auto recall_state = [&](int pass) {
 #pragma unroll
-    for (int i = 0; i < R * kLaneStates; ++i) h[i / kLaneStates][i % kLaneStates] = kept[(pass * R * kLaneStates + i) * threads];
+    for (int j = 0; j < J; ++j) h[0][j] = kept[(pass * J + j) * threads];
   };
   if constexpr (kGeneral) {
     for (int pass = 0; pass < passes; ++pass) {
-      initial_state(pass);
+      load_initial_state(pass);
       keep_state(pass);
     }
   } else {
-    load_pass(0);
-    initial_state(0);
+    load_weights(0);
+    load_initial_state(0);
   }
 #pragma unroll
   for (int r = 0; r < R; ++r) {
@@ -136,35 +149,33 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
     bias[r] = p.delta_bias != nullptr ? p.delta_bias[channel(r)] : 0.0f;
   }
 
-  const std::int64_t tiles = (p.seqlen + Tile::kSteps - 1) / Tile::kSteps;
-  const auto copy = [&](std::int64_t tile, int stage) {
-    if (tile < tiles) {
-      const std::int64_t time = tile * Tile::kSteps;
-      const bool vector = p.vector && time + Tile::kSteps <= p.seqlen;
-      const std::uint32_t base = shared_base + stage * p.stage_bytes;
-      std::uint32_t slot = base + state_bytes;
-      const auto copy_next = [&](const float* block, std::uint32_t stride_dim) {
-        copy_tile<Tile, R>(slot, block, stride_dim, last_channel, time, p.seqlen, vector, warp, lane);
-        slot += slot_bytes;
+  const auto copy = [&](std::uint32_t time, int stage) {
+    if (time < p.seqlen) {
+      const int left = static_cast<int>(p.seqlen - time);
+      const std::uint32_t states = shared_base + Layout::kRowsBytes + stage * p.stage_bytes;
+      const std::uint32_t slots = states + state_bytes;
+      const auto copy_tensor = [&](int tensor, std::uint32_t slot) {
+        Tile::copy(slots + slot, rows, tensor, last_channel, time, left, warp, lane);
       };
-      copy_next(delta_block, p.delta.stride_dim);
-      copy_next(u_block, p.u.stride_dim);
-      if (has_z) copy_next(block_row(p.z), p.z.stride_dim);
-      if (has_deltaA) copy_next(block_row(p.deltaA), p.deltaA.stride_dim);
+      copy_tensor(Layout::kDelta, 0);
+      copy_tensor(Layout::kU, slot_bytes);
+      if (has_z) copy_tensor(Layout::kZ, z_slot);
+      if (has_deltaA) copy_tensor(Layout::kDeltaA, deltaA_slot);
       if (!kGeneral || p.variable_B) {
-        copy_state_tile<Tile::kSteps>(base, p.B + group_row, rows, p.dstate, time, p.seqlen, vector, thread, threads);
+        States::copy(states, p.B + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen, left, thread,
+                     threads);
       }
       if (!kGeneral || p.variable_C) {
-        copy_state_tile<Tile::kSteps>(base + state_bytes / 2, p.C + group_row, rows, p.dstate, time, p.seqlen, vector,
-                                      thread, threads);
+        States::copy(states + state_bytes / 2, p.C + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen,
+                     left, thread, threads);
       }
     }
     commit_copies();
   };
 
-  for (int stage = 0; stage < p.stages - 1; ++stage) copy(stage, stage);
+  for (int stage = 0; stage < p.stages - 1; ++stage) copy(stage * Tile::kSteps, stage);
   int stage = 0;
-  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+  for (std::uint32_t time = 0; time < p.seqlen; time += Tile::kSteps) {
     if (p.stages == 2) {
       wait_copies<0>();
     } else if (p.stages == 3) {
@@ -173,21 +184,27 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
       wait_copies<2>();
     }
     __syncthreads();
-    copy(tile + p.stages - 1, stage == 0 ? p.stages - 1 : stage - 1);
+    copy(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
 
-    const std::int64_t time = tile * Tile::kSteps;
-    const bool vector = p.vector && time + Tile::kSteps <= p.seqlen;
-    const std::uint32_t base = stage * p.stage_bytes;
-    const std::uint32_t delta_slot = base + state_bytes, u_slot = delta_slot + slot_bytes;
-    const std::uint32_t z_slot = u_slot + slot_bytes, deltaA_slot = z_slot + (has_z ? slot_bytes : 0);
+    const int left = static_cast<int>(p.seqlen - time);
+    const std::uint32_t states = Layout::kRowsBytes + stage * p.stage_bytes;
+    const std::uint32_t delta_slots = states + state_bytes, u_slots = delta_slots + slot_bytes;
+    const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
 
     // Each lane prepares its own quads in place: delta becomes the transition's step, u the input with its factor.
-    float4 Du[R];
+    float4 Du[R], z[R];
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const std::uint32_t own = Tile::row_offset(Tile::row(warp, r, g)) ^ (k << 4);
-      float4 step = load_quad(shared, delta_slot + own), x = load_quad(shared, u_slot + own);
-      Du[r] = {D[r] * x.x, D[r] * x.y, D[r] * x.z, D[r] * x.w};
+      const auto load = [&](int tensor, std::uint32_t slot) {
+        return Tile::load_copied(shared, delta_slots + slot + row_base + r * Tile::kLaneRowBytes, k,
+                                 skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
+      };
+      float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, slot_bytes), stepA;
+      if (!kAligned && has_z) z[r] = load(Layout::kZ, z_slot);
+      if (has_deltaA) stepA = load(Layout::kDeltaA, deltaA_slot);
+      if (!kAligned) __syncwarp();
+#pragma unroll
+      for (int e = 0; e < 4; ++e) at(Du[r], e) = D[r] * at(x, e);
       if constexpr (F::kTakesStepOptions) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(step, e) += bias[r];
@@ -200,70 +217,70 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
       }
-      if (has_deltaA) step = load_quad(shared, deltaA_slot + own);
-      if (time + Tile::kSteps > p.seqlen) {
+      if (has_deltaA) step = stepA;
+      if (left < Tile::kSteps) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (time + 4 * k + e >= p.seqlen) at(step, e) = at(x, e) = 0.0f;
+          if (4 * k + e >= left) at(step, e) = at(x, e) = 0.0f;
         }
       }
-      store_quad(shared, delta_slot + own, step);
-      store_quad(shared, u_slot + own, x);
+      const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
+      store_quad(shared, own, step);
+      store_quad(shared, own + slot_bytes, x);
     }
     __syncwarp();
 
     float4 y[R];
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
-        load_pass(pass);
+        load_weights(pass);
         recall_state(pass);
       }
-      const std::uint32_t B_base = base + States::row_offset(k) + pass * kStatesPerPass * Tile::kRowBytes;
+      const std::uint32_t B_base = states + States::row_offset(k) + pass * kStatesPerPass * States::kRowBytes;
       const std::uint32_t C_base = B_base + state_bytes / 2;
-      const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
       // Quad sums still to be merged, one for each bit of the quad number.
       float4 pending[R][Lanes::kStateBits + 1];
 #pragma unroll
       for (int quad = 0; quad < Tile::kQuads; ++quad) {
-        if (quad % (kSavedSteps / 4) == 0 && p.saved != nullptr && time + quad * 4 < p.seqlen) {
+        if (quad % (kSavedSteps / 4) == 0 && p.saved != nullptr && quad * 4 < left) {
           const std::int64_t saves = (p.seqlen + kSavedSteps - 1) / kSavedSteps;
-          const std::int64_t row = (batch * saves + (time + quad * 4) / kSavedSteps) * p.dim;
+          const std::int64_t save = batch * saves + (time + quad * 4) / kSavedSteps;
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            if (Tile::row(warp, r, g) > last_channel) continue;
-            float* const target = p.saved + (row + channel(r)) * p.dstate;
+            float* const target = p.saved + (save * p.dim + channel(r)) * p.dstate;
 #pragma unroll
-            for (int j = 0; j < kLaneStates; ++j) {
+            for (int j = 0; j < J; ++j) {
               const int n = state_index(pass, j);
-              if (n < p.dstate) target[n] = h[r][j];
+              if (is_valid(r) && n < p.dstate) target[n] = h[r][j];
             }
           }
         }
-        float4 B[kLaneStates], C[kLaneStates];
+        float4 B[J], C[J];
 #pragma unroll
-        for (int j = 0; j < kLaneStates; ++j) {
+        for (int j = 0; j < J; ++j) {
           // Rows kStateLanes apart are a multiple of 8 apart: the same swizzle.
-          const std::uint32_t row = j * kStateLanes * Tile::kRowBytes;
+          const std::uint32_t row = j * kStateLanes * States::kRowBytes;
           if (!kGeneral || p.variable_B) {
             B[j] = load_quad(shared, (B_base ^ (quad << 4)) + row);
           } else {
-            B[j] = {B_fixed[0][j], B_fixed[0][j], B_fixed[0][j], B_fixed[0][j]};
+            B[j] = {B_fixed[j], B_fixed[j], B_fixed[j], B_fixed[j]};
           }
           if (!kGeneral || p.variable_C) {
             C[j] = load_quad(shared, (C_base ^ (quad << 4)) + row);
           } else {
-            C[j] = {C_fixed[0][j], C_fixed[0][j], C_fixed[0][j], C_fixed[0][j]};
+            C[j] = {C_fixed[j], C_fixed[j], C_fixed[j], C_fixed[j]};
           }
         }
+        const std::uint32_t row_quad = Tile::quad_offset(delta_slots + row_base, quad);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const std::uint32_t own = (row_base ^ (quad << 4)) + r * Tile::kLaneChannels * Tile::kRowBytes;
-          const float4 step = load_quad(shared, delta_slot + own), x = load_quad(shared, u_slot + own);
+          const float4 step = load_quad(shared, row_quad + r * Tile::kLaneRowBytes),
+                       x = load_quad(shared, row_quad + slot_bytes + r * Tile::kLaneRowBytes);
           float4 sum;
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
 #pragma unroll
-            for (int j = 0; j < kLaneStates; ++j) {
+            for (int j = 0; j < J; ++j) {
               const float transition = F::transition(omega[r][j], at(step, e));
               h[r][j] = fmaf(transition, h[r][j], at(x, e) * at(B[j], e));
               at(sum, e) = j == 0 ? h[r][j] * at(C[j], e) : fmaf(h[r][j], at(C[j], e), at(sum, e));
@@ -286,42 +303,43 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
         const float4 sum = pending[r][Lanes::kStateBits];
         if (!kGeneral || pass == 0) {
           y[r] = sum;
-          continue;
+        } else {
+          y[r] = {y[r].x + sum.x, y[r].y + sum.y, y[r].z + sum.z, y[r].w + sum.w};
         }
-        y[r] = {y[r].x + sum.x, y[r].y + sum.y, y[r].z + sum.z, y[r].w + sum.w};
       }
       if constexpr (kGeneral) keep_state(pass);
     }
 
+    if (!kAligned) __syncwarp();
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const int row = Tile::row(warp, r, g);
-      const std::uint32_t own = Tile::row_offset(row) ^ (k << 4);
-      if (p.D != nullptr) y[r] = {y[r].x + Du[r].x, y[r].y + Du[r].y, y[r].z + Du[r].z, y[r].w + Du[r].w};
+      const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
+      if (p.D != nullptr) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) at(y[r], e) += at(Du[r], e);
+      }
       float4 gated = y[r];
       if (has_z) {
-        const float4 z = load_quad(shared, z_slot + own);
+        if (kAligned) z[r] = load_quad(shared, own + z_slot);
 #pragma unroll
-        for (int e = 0; e < 4; ++e) at(gated, e) *= silu(at(z, e));
+        for (int e = 0; e < 4; ++e) at(gated, e) *= gate(at(z[r], e));
       }
-      if (vector) {
-        if (row <= last_channel) {
-          const std::uint64_t channel_in_block = static_cast<std::uint32_t>(row);
-          store_streaming(block_row(p.out) + channel_in_block * p.out.stride_dim + time + 4 * k, y[r]);
-          if (has_z) store_streaming(block_row(p.out_z) + channel_in_block * p.out_z.stride_dim + time + 4 * k, gated);
+      if constexpr (kAligned) {
+        if (is_valid(r) && 4 * k < left) {
+          const int row = Tile::row(warp, r, g);
+          store_streaming(rows.at(Layout::kOut, row, time + 4 * k), y[r]);
+          if (has_z) store_streaming(rows.at(Layout::kOutZ, row, time + 4 * k), gated);
         }
       } else {
-        // Through the slots, which no other lane reads any more after the barrier.
-        __syncwarp();
-        store_quad(shared, delta_slot + own, y[r]);
-        if (has_z) store_quad(shared, z_slot + own, gated);
+        store_quad(shared, own, y[r]);
+        if (has_z) store_quad(shared, own + slot_bytes, gated);
       }
     }
-    if (!vector) {
+    if constexpr (!kAligned) {
       __syncwarp();
-      store_tile<Tile>(shared, delta_slot, block_row(p.out), p.out.stride_dim, last_channel, time, p.seqlen, warp, lane);
+      Tile::store_rows(shared, delta_slots, rows, Layout::kOut, last_channel, time, left, warp, lane);
       if (has_z) {
-        store_tile<Tile>(shared, z_slot, block_row(p.out_z), p.out_z.stride_dim, last_channel, time, p.seqlen, warp, lane);
+        Tile::store_rows(shared, u_slots, rows, Layout::kOutZ, last_channel, time, left, warp, lane);
       }
     }
     stage = stage + 1 == p.stages ? 0 : stage + 1;
@@ -332,11 +350,10 @@ __global__ void __launch_bounds__(kMaxThreads, 2)
       if constexpr (kGeneral) recall_state(pass);
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        if (Tile::row(warp, r, g) > last_channel) continue;
 #pragma unroll
-        for (int j = 0; j < kLaneStates; ++j) {
+        for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
-          if (n < p.dstate) p.last_state[state_offset(r) + n] = h[r][j];
+          if (is_valid(r) && n < p.dstate) p.last_state[state_row(r) + n] = h[r][j];
         }
       }
     }

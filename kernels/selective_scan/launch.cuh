@@ -1,8 +1,10 @@
 // From validated arguments and a configuration to kernel launches.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <initializer_list>
+#include <span>
+#include <type_traits>
 
 #include "common/cuda_status.h"
 #include "common/error.h"
@@ -16,35 +18,59 @@ namespace lrnnx::cuda {
 namespace detail {
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+inline int round_up(std::int64_t bytes) { return static_cast<int>(ceil_div(bytes, 256) * 256); }  // of stages
 
 inline bool is_variable_B(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_B; }
 inline bool is_variable_C(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_C; }
 
 inline const float* input(const lrnnx_tensor& tensor) { return static_cast<const float*>(tensor.data); }
 inline float* output(const lrnnx_tensor& tensor) { return static_cast<float*>(tensor.data); }
-inline TimeInput time_input(const lrnnx_tensor& tensor) {
-  return {input(tensor), tensor.stride_batch, static_cast<std::uint32_t>(tensor.stride_dim)};
-}
-inline TimeOutput time_output(const lrnnx_tensor& tensor) {
+inline TimeTensor time_tensor(const lrnnx_tensor& tensor) {
   return {output(tensor), tensor.stride_batch, static_cast<std::uint32_t>(tensor.stride_dim)};
 }
 
-// Rows of every given (B, D, L) tensor, and of B and C where they vary, start at multiples of 16 bytes.
-inline bool has_vector_rows(const lrnnx_selective_scan_problem& problem, const lrnnx_tensor& B, const lrnnx_tensor& C,
-                            std::initializer_list<const lrnnx_tensor*> tensors) {
-  const auto aligned = [](const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; };
-  bool result = true;
+// The (B, D, L) tensors of a call.
+inline std::array<const lrnnx_tensor*, 6> time_tensors(const lrnnx_selective_scan_forward_args& args) {
+  return {&args.u, &args.delta, &args.z, &args.deltaA, &args.out, &args.out_z};
+}
+inline std::array<const lrnnx_tensor*, 10> time_tensors(const lrnnx_selective_scan_backward_args& args) {
+  return {&args.u,    &args.delta, &args.z,      &args.deltaA, &args.out,
+          &args.dout, &args.du,    &args.ddelta, &args.dz,     &args.ddeltaA};
+}
+
+inline RowKind row_kind(const lrnnx_selective_scan_problem& problem, const lrnnx_tensor& B, const lrnnx_tensor& C,
+                        std::span<const lrnnx_tensor* const> tensors) {
+  const auto is_aligned = [](const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; };
+  bool aligned = problem.seqlen % 4 == 0 && (!is_variable_B(problem) || is_aligned(B.data)) &&
+                 (!is_variable_C(problem) || is_aligned(C.data));
   for (const lrnnx_tensor* tensor : tensors) {
-    result = result && aligned(tensor->data) && tensor->stride_batch % 4 == 0 && tensor->stride_dim % 4 == 0;
+    if (tensor->data == nullptr) continue;
+    const auto address = reinterpret_cast<std::uintptr_t>(tensor->data) ^ reinterpret_cast<std::uintptr_t>(tensors[0]->data);
+    if (tensor->stride_batch != tensors[0]->stride_batch || tensor->stride_dim != tensors[0]->stride_dim ||
+        address % 16 != 0) {
+      return RowKind::any;
+    }
+    aligned = aligned && is_aligned(tensor->data) && tensor->stride_batch % 4 == 0 && tensor->stride_dim % 4 == 0;
   }
-  if (is_variable_B(problem)) result = result && aligned(B.data) && problem.seqlen % 4 == 0;
-  if (is_variable_C(problem)) result = result && aligned(C.data) && problem.seqlen % 4 == 0;
-  return result;
+  return aligned ? RowKind::aligned : RowKind::ragged;
+}
+
+// Calls launch(kind) with the kind as a constant.
+template <class Launch>
+lrnnx_status with_row_kind(RowKind kind, Launch launch) {
+  switch (kind) {
+    case RowKind::aligned:
+      return launch(std::integral_constant<RowKind, RowKind::aligned>());
+    case RowKind::ragged:
+      return launch(std::integral_constant<RowKind, RowKind::ragged>());
+    default:
+      return launch(std::integral_constant<RowKind, RowKind::any>());
+  }
 }
 
 // A kernel sees channel strides as 32-bit numbers, and a grid has at most 2^31 - 1 blocks.
 inline lrnnx_status validate_reach(std::int64_t blocks, std::int64_t seqlen,
-                                   std::initializer_list<const lrnnx_tensor*> tensors) {
+                                   std::span<const lrnnx_tensor* const> tensors) {
   constexpr std::int64_t kLargest = (std::int64_t{1} << 32) - 1;
   for (const lrnnx_tensor* tensor : tensors) {
     if (tensor->data != nullptr && tensor->stride_dim > kLargest) {
@@ -52,9 +78,10 @@ inline lrnnx_status validate_reach(std::int64_t blocks, std::int64_t seqlen,
                   static_cast<long long>(tensor->stride_dim), static_cast<long long>(kLargest));
     }
   }
-  if (seqlen > kLargest) {
+  constexpr std::int64_t kLongest = std::int64_t{1} << 30;
+  if (seqlen > kLongest) {
     return fail(LRNNX_UNSUPPORTED, "seqlen is %lld; backend cuda takes at most %lld", static_cast<long long>(seqlen),
-                static_cast<long long>(kLargest));
+                static_cast<long long>(kLongest));
   }
   if (blocks > 0x7fffffff) {
     return fail(LRNNX_UNSUPPORTED, "batch, groups and dim need %lld thread blocks; backend cuda takes at most 2147483647",
@@ -82,32 +109,26 @@ lrnnx_status launch(Kernel kernel, const char* name, std::int64_t blocks, std::i
   return error == cudaSuccess ? LRNNX_OK : fail_cuda(error, name);
 }
 
-template <class F, int kStateLanes, int kChannelsPerLane, bool kGeneral>
+template <class F, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device) {
-  using Tile = ChannelTile<kStateLanes, kChannelsPerLane>;
-  using Stage = ForwardStage<kStateLanes, kChannelsPerLane>;
-  const int warps = static_cast<int>(configuration.warps), stages = static_cast<int>(configuration.stages);
+  using Layout = ForwardLayout<kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
+  using Tile = typename Layout::Tile;
+  const int stages = static_cast<int>(configuration.stages);
   const std::int64_t passes = ceil_div(problem.dstate, kStatesPerPass);
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
-  const int stage_bytes = Stage::state_bytes(static_cast<int>(passes) * kStatesPerPass) +
-                          (2 + has_z + has_deltaA) * Stage::slot_bytes(warps);
+  const int stage_bytes = round_up(Layout::state_bytes(static_cast<int>(passes) * kStatesPerPass) +
+                                   (2 + has_z + has_deltaA) * Layout::kSlotBytes);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
-  const std::int64_t channel_blocks = ceil_div(channels_per_group, warps * Tile::kWarpChannels);
+  const std::int64_t channel_blocks = ceil_div(channels_per_group, kWarps * Tile::kWarpChannels);
   const std::int64_t blocks = problem.batch * problem.groups * channel_blocks;
   const std::int64_t kept_bytes =
-      kGeneral ? passes * kChannelsPerLane * (kStatesPerPass / kStateLanes) * warps * 32 * 4 : 0;
+      kGeneral ? passes * kChannelsPerLane * (kStatesPerPass / kStateLanes) * kWarps * 32 * 4 : 0;
 
-  const std::initializer_list<const lrnnx_tensor*> tensors = {&args.u, &args.delta, &args.z,
-                                                              &args.deltaA, &args.out, &args.out_z};
-  if (const lrnnx_status status = validate_reach(blocks, problem.seqlen, tensors); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = validate_reach(blocks, problem.seqlen, time_tensors(args)); status != LRNNX_OK) return status;
   const ForwardParameters parameters = {
-      .delta = time_input(args.delta),
-      .u = time_input(args.u),
-      .z = time_input(args.z),
-      .deltaA = time_input(args.deltaA),
-      .out = time_output(args.out),
-      .out_z = time_output(args.out_z),
+      .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.z), time_tensor(args.deltaA),
+                  time_tensor(args.out), time_tensor(args.out_z)},
       .A = input(args.A),
       .B = input(args.B),
       .C = input(args.C),
@@ -117,7 +138,7 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .last_state = output(args.last_state),
       .saved = problem.options & LRNNX_SAVE_FOR_BACKWARD ? static_cast<float*>(args.saved) : nullptr,
       .dim = problem.dim,
-      .seqlen = problem.seqlen,
+      .seqlen = static_cast<std::uint32_t>(problem.seqlen),
       .dstate = static_cast<std::int32_t>(problem.dstate),
       .groups = static_cast<std::int32_t>(problem.groups),
       .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -127,45 +148,39 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .variable_B = is_variable_B(problem),
       .variable_C = is_variable_C(problem),
       .softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0,
-      .vector = has_vector_rows(problem, args.B, args.C, tensors),
   };
-  return launch(selective_scan_forward<F, kStateLanes, kChannelsPerLane, kGeneral>, "selective_scan_forward", blocks,
-                warps * 32, stages * stage_bytes + kept_bytes, device, args.stream, parameters);
+  return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>, "selective_scan_forward",
+                blocks, kWarps * 32, Layout::kept_offset(stages, stage_bytes) + kept_bytes, device, args.stream,
+                parameters);
 }
 
-template <class F, int kChannelsPerLane, bool kGeneral>
+template <class F, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                              const lrnnx_selective_scan_backward_args& args, const BackwardConfiguration& configuration,
                              const Device& device) {
-  using Layout = BackwardLayout<kChannelsPerLane, kGeneral>;
+  using Layout = BackwardLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
   const BackwardWorkspace workspace = backward_workspace(problem, configuration);
   const auto part = [&](std::int64_t offset) {
     return reinterpret_cast<float*>(static_cast<unsigned char*>(args.workspace) + offset);
   };
-  const int warps = static_cast<int>(configuration.warps);
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
   const bool variable_B = is_variable_B(problem), variable_C = is_variable_C(problem);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t column_blocks = problem.batch * problem.groups * workspace.channel_blocks;
   const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0;
-  const std::initializer_list<const lrnnx_tensor*> tensors = {&args.u,  &args.delta,  &args.z,  &args.deltaA, &args.out,
-                                                              &args.dout, &args.du, &args.ddelta, &args.dz,
-                                                              &args.ddeltaA};
-  if (const lrnnx_status status = validate_reach(column_blocks * workspace.splits, problem.seqlen, tensors);
+  if (const lrnnx_status status =
+          validate_reach(column_blocks * workspace.splits, problem.seqlen, time_tensors(args));
       status != LRNNX_OK) {
     return status;
   }
-  const bool vector = has_vector_rows(problem, args.B, args.C, tensors);
 
   const float* carry = input(args.dlast_state);
   if (workspace.splits > 1) {
-    const int slot_bytes = Layout::slot_bytes(warps);
-    const std::int64_t state_bytes = workspace.passes * kStatesPerPass * Layout::Tile::kRowBytes;
-    const std::int64_t stage_bytes = state_bytes + (2 + has_z) * slot_bytes;
+    using AdjointLayout = AdjointLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+    const int stage_bytes = round_up(AdjointLayout::state_bytes(static_cast<int>(workspace.passes) * kStatesPerPass) +
+                                     (2 + has_z) * AdjointLayout::kSlotBytes);
     const AdjointParameters parameters = {
-        .step = time_input(has_deltaA ? args.deltaA : args.delta),
-        .dout = time_input(args.dout),
-        .z = time_input(args.z),
+        .tensors = {time_tensor(has_deltaA ? args.deltaA : args.delta), time_tensor(args.dout), time_tensor(args.z)},
         .A = input(args.A),
         .C = input(args.C),
         .delta_bias = input(args.delta_bias),
@@ -175,24 +190,23 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .carry = part(workspace.carry),
         .batch = problem.batch,
         .dim = problem.dim,
-        .seqlen = problem.seqlen,
-        .tiles = workspace.tiles,
+        .seqlen = static_cast<std::uint32_t>(problem.seqlen),
+        .tiles = static_cast<std::uint32_t>(workspace.tiles),
         .dstate = static_cast<std::int32_t>(problem.dstate),
         .groups = static_cast<std::int32_t>(problem.groups),
         .channels_per_group = static_cast<std::int32_t>(channels_per_group),
         .channel_blocks = static_cast<std::int32_t>(workspace.channel_blocks),
         .splits = static_cast<std::int32_t>(workspace.splits),
         .tiles_per_split = static_cast<std::int32_t>(workspace.tiles_per_split),
-        .stage_bytes = static_cast<std::int32_t>(stage_bytes),
+        .stage_bytes = stage_bytes,
         .variable_C = variable_C,
         .raw_step = has_deltaA || !F::kTakesStepOptions,
         .softplus = softplus,
-        .vector = vector,
     };
-    const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * warps * 32 * 4 : 0;
-    lrnnx_status status = launch(adjoint_of_split<F, kChannelsPerLane, kGeneral>, "adjoint_of_split",
-                                 column_blocks * (workspace.splits - 1), warps * 32, 2 * stage_bytes + kept_bytes,
-                                 device, args.stream, parameters);
+    const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * kWarps * 32 * 4 : 0;
+    lrnnx_status status = launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split",
+                                 column_blocks * (workspace.splits - 1), kWarps * 32,
+                                 AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
     if (status != LRNNX_OK) return status;
     const std::int64_t states = problem.batch * problem.dim * problem.dstate;
     status = launch(adjoint_carry<F>, "adjoint_carry", ceil_div(states, 128), 128, 0, device, args.stream, parameters);
@@ -200,19 +214,11 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
     carry = parameters.carry;
   }
 
-  const int stage_bytes = (Layout::kSlots + has_deltaA) * Layout::slot_bytes(warps);
   const bool direct = workspace.channel_blocks == 1;
   const BackwardParameters parameters = {
-      .delta = time_input(args.delta),
-      .u = time_input(args.u),
-      .dout = time_input(args.dout),
-      .z = time_input(args.z),
-      .out = time_input(args.out),
-      .deltaA = time_input(args.deltaA),
-      .du = time_output(args.du),
-      .ddelta = time_output(args.ddelta),
-      .dz = time_output(args.dz),
-      .ddeltaA = time_output(args.ddeltaA),
+      .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.dout), time_tensor(args.z),
+                  time_tensor(args.out), time_tensor(args.deltaA), time_tensor(args.du), time_tensor(args.ddelta),
+                  time_tensor(args.dz), time_tensor(args.ddeltaA)},
       .A = input(args.A),
       .B = input(args.B),
       .C = input(args.C),
@@ -230,8 +236,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .D_sums = args.D.data != nullptr ? part(workspace.D_sums) : nullptr,
       .bias_sums = args.delta_bias.data != nullptr ? part(workspace.bias_sums) : nullptr,
       .dim = problem.dim,
-      .seqlen = problem.seqlen,
-      .tiles = workspace.tiles,
+      .seqlen = static_cast<std::uint32_t>(problem.seqlen),
+      .tiles = static_cast<std::uint32_t>(workspace.tiles),
       .dstate = static_cast<std::int32_t>(problem.dstate),
       .groups = static_cast<std::int32_t>(problem.groups),
       .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -239,16 +245,14 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .splits = static_cast<std::int32_t>(workspace.splits),
       .tiles_per_split = static_cast<std::int32_t>(workspace.tiles_per_split),
       .segments = static_cast<std::int32_t>(workspace.segments),
-      .stage_bytes = stage_bytes,
       .variable_B = variable_B,
       .variable_C = variable_C,
       .softplus = softplus,
-      .vector = vector,
   };
   lrnnx_status status =
-      launch(selective_scan_backward<F, kChannelsPerLane, kGeneral>, "selective_scan_backward",
-             column_blocks * workspace.splits, warps * 32,
-             Layout::total_bytes(stage_bytes, warps, static_cast<int>(workspace.passes)), device, args.stream, parameters);
+      launch(selective_scan_backward<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "selective_scan_backward",
+             column_blocks * workspace.splits, kWarps * 32,
+             Layout::total_bytes(static_cast<int>(workspace.passes)), device, args.stream, parameters);
   if (status != LRNNX_OK) return status;
 
   const TimeSums time_sums = {
@@ -294,18 +298,44 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
 template <class F>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device) {
-  if (needs_general_kernel(problem)) return detail::launch_forward<F, 8, 1, true>(problem, args, configuration, device);
-  if (configuration.state_lanes == 8) return detail::launch_forward<F, 8, 2, false>(problem, args, configuration, device);
-  return detail::launch_forward<F, 16, 1, false>(problem, args, configuration, device);
+  const RowKind kind = detail::row_kind(problem, args.B, args.C, detail::time_tensors(args));
+  if (needs_general_kernel(problem)) {
+    return kind == RowKind::aligned
+               ? detail::launch_forward<F, RowKind::aligned, 8, 1, 4, true>(problem, args, configuration, device)
+               : detail::launch_forward<F, RowKind::any, 8, 1, 4, true>(problem, args, configuration, device);
+  }
+  return detail::with_row_kind(kind, [&](auto row_kind) {
+    constexpr RowKind kKind = decltype(row_kind)::value;
+    const auto is = [&](int lanes, int warps) {
+      return configuration.state_lanes == lanes && configuration.warps == warps;
+    };
+    if (is(8, 4) && configuration.channels_per_lane == 1) {
+      return detail::launch_forward<F, kKind, 8, 1, 4, false>(problem, args, configuration, device);
+    }
+    if (is(8, 8)) return detail::launch_forward<F, kKind, 8, 2, 8, false>(problem, args, configuration, device);
+    if (is(8, 4)) return detail::launch_forward<F, kKind, 8, 2, 4, false>(problem, args, configuration, device);
+    if (is(16, 8)) return detail::launch_forward<F, kKind, 16, 1, 8, false>(problem, args, configuration, device);
+    return detail::launch_forward<F, kKind, 16, 1, 4, false>(problem, args, configuration, device);
+  });
 }
 
 template <class F>
 lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                              const lrnnx_selective_scan_backward_args& args, const BackwardConfiguration& configuration,
                              const Device& device) {
-  if (needs_general_kernel(problem)) return detail::launch_backward<F, 1, true>(problem, args, configuration, device);
-  if (configuration.channels_per_lane == 2) return detail::launch_backward<F, 2, false>(problem, args, configuration, device);
-  return detail::launch_backward<F, 1, false>(problem, args, configuration, device);
+  const RowKind kind = detail::row_kind(problem, args.B, args.C, detail::time_tensors(args));
+  if (needs_general_kernel(problem)) {
+    return kind == RowKind::aligned
+               ? detail::launch_backward<F, RowKind::aligned, 1, 4, true>(problem, args, configuration, device)
+               : detail::launch_backward<F, RowKind::any, 1, 4, true>(problem, args, configuration, device);
+  }
+  return detail::with_row_kind(kind, [&](auto row_kind) {
+    constexpr RowKind kKind = decltype(row_kind)::value;
+    if (configuration.channels_per_lane == 2) {
+      return detail::launch_backward<F, kKind, 2, 8, false>(problem, args, configuration, device);
+    }
+    return detail::launch_backward<F, kKind, 1, 8, false>(problem, args, configuration, device);
+  });
 }
 
 }  // namespace lrnnx::cuda

@@ -68,7 +68,7 @@ std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t
 
 bool needs_general_kernel(const lrnnx_selective_scan_problem& problem) {
   constexpr std::uint32_t kVariable = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C;
-  return problem.dstate > 16 || (problem.options & kVariable) != kVariable;
+  return problem.dstate > 16 || (problem.options & (kVariable | LRNNX_HAS_DELTA_A)) != kVariable;
 }
 
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
@@ -91,11 +91,13 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
       {"stages", &configuration.stages, ForwardConfiguration::kStages},
   };
   if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
-  const bool known = general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1
-                             : configuration.state_lanes * configuration.channels_per_lane == 16;
+  const bool known =
+      general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1 && configuration.warps == 4
+              : configuration.state_lanes * configuration.channels_per_lane == 16 ||
+                                   (configuration.channels_per_lane == 1 && configuration.warps == 4);
   if (!known) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: no forward kernel has %s; %s", to_string(configuration).c_str(),
-                general ? "for dstate > 16 or fixed B or C there is lanes=8,channels=1"
+                general ? "for dstate > 16, fixed B or C, or deltaA there is lanes=8,channels=1,warps=4"
                         : "there are lanes=8,channels=2 and lanes=16,channels=1");
   }
   return LRNNX_OK;
@@ -106,13 +108,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const bool general = needs_general_kernel(problem);
   const std::int64_t tiles = ceil_div(problem.seqlen, 32);
   configuration = {.channels_per_lane = general ? 1 : 2, .warps = general ? 4 : 8, .splits = 1};
-  const auto blocks = [&] {
-    return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps);
-  };
+  const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
   // Two blocks a multiprocessor fill it. Short sequences are not worth a second pass over the adjoint.
   if (blocks() * 2 < device.multiprocessors * 3 && tiles < 64) configuration.channels_per_lane = 1;
   if (blocks() * 2 < device.multiprocessors * 3) {
-    configuration.splits = std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
+    configuration.splits =
+        std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
   }
   const Field fields[] = {
       {"channels", &configuration.channels_per_lane, BackwardConfiguration::kChannelsPerLane},
@@ -120,10 +121,11 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
       {"splits", &configuration.splits, {}, std::min(tiles, BackwardConfiguration::kMaxSplits)},
   };
   if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
-  if (general && configuration.channels_per_lane != 1) {
-    return fail(LRNNX_INVALID_ARGUMENT,
-                "configuration: no backward kernel has %s; for dstate > 16 or fixed B or C there is channels=1",
-                to_string(configuration).c_str());
+  if (configuration.warps != (general ? 4 : 8) || (general && configuration.channels_per_lane != 1)) {
+    return fail(LRNNX_INVALID_ARGUMENT, "configuration: no backward kernel has %s; %s",
+                to_string(configuration).c_str(),
+                general ? "for dstate > 16, fixed B or C, or deltaA there is channels=1,warps=4"
+                        : "there are channels=1,warps=8 and channels=2,warps=8");
   }
   return LRNNX_OK;
 }

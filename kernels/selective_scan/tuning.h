@@ -1,4 +1,5 @@
-// Launch configurations of the CUDA selective scan: what can be chosen, how it prints, and a stateless choice by problem.
+// Launch configurations of the CUDA selective scan: what can be chosen, how it prints, and a stateless choice by
+// problem.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +14,16 @@ struct Device {
   std::int64_t shared_bytes;  // that one block may ask for
 };
 
-// The general kernels take any number of states and fixed B or C, with one channel a lane.
+// The general kernels, with one channel a lane, take what the others do not: more than 16 states, fixed B or C, deltaA.
 struct ForwardConfiguration {
-  std::int64_t state_lanes;       // lanes that share one channel's states: 8, or 16 with one channel a lane
+  std::int64_t state_lanes;  // lanes that share one channel's states: 8, or 16 with one channel a lane
   std::int64_t channels_per_lane;
-  std::int64_t warps;             // a block
-  std::int64_t stages;            // tiles of time in flight
+  std::int64_t warps;   // a block
+  std::int64_t stages;  // tiles of time in flight
 
   static constexpr std::int64_t kStateLanes[] = {8, 16};
   static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
-  static constexpr std::int64_t kWarps[] = {1, 2, 4, 8};
+  static constexpr std::int64_t kWarps[] = {4, 8};
   static constexpr std::int64_t kStages[] = {2, 3, 4};
 };
 
