@@ -131,7 +131,8 @@ LRNNX_API lrnnx_status lrnnx_selective_scan_configuration(const lrnnx_selective_
                                                           lrnnx_direction direction, char* text, int64_t capacity);
 
 /* Element types: A, B, C, h0, last_state and their gradients have the dtype's weight type (f32 or c64), all else
- * f32; variable B and C count c64 elements too. Tensors that the options leave out must have null data. */
+ * f32; variable B and C count c64 elements too. Tensors that the options leave out must have null data, and so must
+ * `saved` without LRNNX_SAVE_FOR_BACKWARD. An output shares no memory with any other tensor. */
 typedef struct lrnnx_selective_scan_forward_args {
   lrnnx_tensor u, delta;      /* (B, D, L) */
   lrnnx_tensor A;             /* (D, N) */
