@@ -125,10 +125,12 @@ Generator stiff_generator(const Problem& problem, std::string_view tensor) {
 }
 
 constexpr Fill kFills[] = {
-    {"init", "what models start from: A = -(n + 1), dt log-uniform in [1e-3, 1e-1], the rest normal", init_generator},
-    {"benign", "moderate decay: A in [-1, -1/2], dt log-uniform in [0.1, 1]", benign_generator},
-    {"slow", "hardly any decay, where a lost carry shows: A in [-1e-2, -1e-3], dt in [1e-3, 1e-1]", slow_generator},
-    {"stiff", "from slow to underflowing decay: A in [-1e3, -1], dt in [1e-3, 10]", stiff_generator},
+    {"init", "what models start from: A = -(n + 1), dt log-uniform in [1e-3, 1e-1], the rest normal", 200,
+     init_generator},
+    {"benign", "moderate decay: A in [-1, -1/2], dt log-uniform in [0.1, 1]", 5, benign_generator},
+    {"slow", "hardly any decay, where a lost carry shows: A in [-1e-2, -1e-3], dt in [1e-3, 1e-1]", 2e4,
+     slow_generator},
+    {"stiff", "from slow to underflowing decay: A in [-1e3, -1], dt in [1e-3, 10]", 5, stiff_generator},
 };
 
 }  // namespace

@@ -39,6 +39,7 @@ using Generator = double (*)(const Element& element);
 struct Fill {
   const char* name;
   const char* description;
+  double memory;  // steps for which a state typically lasts: 1 / (-A dt)
   Generator (*generator)(const Problem& problem, std::string_view tensor);
 };
 
