@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "harness/fill.h"
 
@@ -126,6 +127,7 @@ Comparison compare(const TensorSpec& tensor, std::span<const float> got, std::sp
   // 0 where both are 0; infinite where only the reference is.
   result.rel_l2 = sums.error_squares == 0 ? 0 : std::sqrt(sums.error_squares / sums.reference_squares);
   result.max_abs_error = sums.max_error;
+  if (sums.not_finite_count > 0) result.rel_l2 = result.max_abs_error = std::numeric_limits<double>::infinity();
   result.max_abs_reference = sums.max_reference;
   result.tolerance = tolerance.rel_l2 * cancellation_factor(sums);
   result.max_tolerance = tolerance.max * cancellation_factor(sums) * sums.max_reference;

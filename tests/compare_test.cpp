@@ -95,6 +95,8 @@ TEST_F(Compare, OneNanIsPlaced) {
   const Comparison result = run();
   EXPECT_FALSE(result.passed);
   EXPECT_EQ(result.worst_index, (std::vector<int64_t>{1, 1, 17}));
+  EXPECT_EQ(result.rel_l2, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(result.max_abs_error, std::numeric_limits<double>::infinity());
   EXPECT_TRUE(std::isnan(result.worst_got));
   EXPECT_EQ(result.worst_expected, expected_[200 * 4 + 17]);
 }
