@@ -57,7 +57,7 @@ int run_cli(int argc, char** argv) {
   app.footer(kFooter);
   app.set_version_flag("--version", version_text());
   app.set_help_flag("-h,--help", "Print this help and exit");
-  app.fallthrough();  // so that `lrnnx-check --version` works; subcommands inherit it
+  app.fallthrough();             // so that `lrnnx-check --version` works; subcommands inherit it
   app.require_subcommand(0, 1);  // checked below: CLI11 would say so of a mistyped one too
   add_list_command(app, exit_code);
   add_check_command(app, exit_code);

@@ -122,8 +122,7 @@ TEST_F(Compare, NegatedFails) {
 }
 
 TEST_F(Compare, SwappedTensorsFail) {
-  TensorSpec other = tensor_;
-  other.name = "z";
+  const TensorSpec other{"z", Role::input, tensor_.shape, false};
   got_ = generate(parse_problem("selective_scan.mamba.f32.forward.cpu batch=2 dim=3 seqlen=200 dstate=1"), other);
   expect_failed("relative L2");
 }
