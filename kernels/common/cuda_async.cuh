@@ -58,7 +58,9 @@ __device__ __forceinline__ void store_global(float* destination, float value) {
 
 // A store of data that this kernel does not read again: it should leave the cache first.
 __device__ __forceinline__ void store_streaming(float* destination, float4 value) {
-  __stcs(reinterpret_cast<float4*>(destination), value);
+  asm volatile("st.global.cs.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(destination), "f"(value.x), "f"(value.y),
+               "f"(value.z), "f"(value.w)
+               : "memory");
 }
 
 }  // namespace lrnnx::cuda

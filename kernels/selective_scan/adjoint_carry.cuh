@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "selective_scan/gate.cuh"
 #include "selective_scan/backward.cuh"
+#include "selective_scan/gate.cuh"
 
 namespace lrnnx::cuda {
 
@@ -28,8 +28,8 @@ struct AdjointParameters {
   bool variable_C, raw_step, softplus;
 };
 
-// Shared memory: for rows of any kind where they lie; two stages, each with C rows, then the slots of the step, dout and, if given, z; in the
-// general kernel the adjoints that a lane keeps between passes.
+// Shared memory: for rows of any kind where they lie; two stages, each with C rows, then the slots of the step, dout
+// and, if given, z; in the general kernel the adjoints that a lane keeps between passes.
 template <RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct AdjointLayout : AdjointTensors {
   static constexpr bool kAligned = kRowKind == RowKind::aligned;
@@ -43,7 +43,8 @@ struct AdjointLayout : AdjointTensors {
 };
 
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, 16 / kWarps) adjoint_of_split(const __grid_constant__ AdjointParameters p) {
+__global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
+    adjoint_of_split(const __grid_constant__ AdjointParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kBackwardStateLanes>;
   using Layout = AdjointLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
@@ -94,12 +95,16 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps) adjoint_of_split(con
       const int left = static_cast<int>(p.seqlen - time);
       const std::uint32_t states = shared_base + Layout::kRowsBytes + (m & 1) * p.stage_bytes;
       const std::uint32_t slots = states + state_bytes;
-      Tile::copy(slots, rows, Layout::kStep, last_channel, time, left, warp, lane);
-      Tile::copy(slots + slot_bytes, rows, Layout::kDout, last_channel, time, left, warp, lane);
-      if (has_z) Tile::copy(slots + 2 * slot_bytes, rows, Layout::kZ, last_channel, time, left, warp, lane);
+      const auto copy_tensor = [&](std::uint32_t slot, int tensor) {
+        Tile::copy(slot, rows, tensor, last_channel, time, left,
+                   kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, warp, lane);
+      };
+      copy_tensor(slots, Layout::kStep);
+      copy_tensor(slots + slot_bytes, Layout::kDout);
+      if (has_z) copy_tensor(slots + 2 * slot_bytes, Layout::kZ);
       if (!kGeneral || p.variable_C) {
-        States::copy(states, p.C + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen, left, thread,
-                     threads);
+        States::template copy<threads>(states, p.C + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen,
+                                       left, thread);
       }
     }
     commit_copies();
@@ -198,8 +203,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps) adjoint_of_split(con
           for (int e = 3; e >= 0; --e) {
 #pragma unroll
             for (int j = 0; j < J; ++j) {
-              adjoint[r][j] =
-                  fmaf(at(C[j], e), at(dy, e), adjoint[r][j]) * F::transition(omega[r][j], at(step, e));
+              adjoint[r][j] = fmaf(at(C[j], e), at(dy, e), adjoint[r][j]) * F::transition(omega[r][j], at(step, e));
             }
           }
         }

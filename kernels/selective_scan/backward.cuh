@@ -23,8 +23,8 @@
 
 #include "common/math.h"
 #include "discretization/discretization.h"
-#include "selective_scan/gate.cuh"
 #include "selective_scan/forward.cuh"
+#include "selective_scan/gate.cuh"
 #include "selective_scan/layout.h"
 #include "selective_scan/tile.cuh"
 
@@ -68,8 +68,9 @@ __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
           position / 4 % kBackwardLaneStates * kBackwardStateLanes + Lanes::state(lane)};
 }
 
-// Shared memory, in this order: for rows of any kind where they lie of each tensor; two stages of slots for delta, u, dout, z, out and, in
-// the general kernel, deltaA; there too two slots for sums over states; two tiles of B and C; two buffers for the warps'
+// Shared memory, in this order: for rows of any kind where they lie of each tensor; two stages of slots for delta, u,
+// dout, z, out and, in the general kernel, deltaA; there too two slots for sums over states; two tiles of B and C; for
+// ragged rows the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two buffers for the warps'
 // sums over channels; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a
 // lane keeps between passes.
 template <RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
@@ -89,7 +90,9 @@ struct BackwardLayout : BackwardTensors {
   static constexpr int kRowsBytes = Rows::kSharedBytes;
   static constexpr int kLaneSumsOffset = kRowsBytes + 2 * kStageBytes;
   static constexpr int kStatesOffset = kLaneSumsOffset + (kGeneral ? (2 * kSlotBytes + 127) / 128 * 128 : 0);
-  static constexpr int kSumsOffset = kStatesOffset + 2 * kStateTileBytes;
+  static constexpr int kRingBytes = Tile::ring_bytes(kWarps);
+  static constexpr int kRingsOffset = kStatesOffset + 2 * kStateTileBytes;
+  static constexpr int kSumsOffset = kRingsOffset + (kGeneral ? 4 : 3) * kRingBytes;
   static constexpr int kSavedOffset = kSumsOffset + 2 * kWarps * kSumBytes;
   static constexpr int kChannelSumsOffset = kSavedOffset + kThreads * kChannelsPerLane * kBackwardLaneStates * 4;
   static constexpr int kParametersOffset = kChannelSumsOffset + kThreads * kChannelsPerLane * 8;
@@ -135,7 +138,8 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
   const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
-  const bool has_z = p.tensors[Layout::kZ].data != nullptr, has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
+  const bool has_z = p.tensors[Layout::kZ].data != nullptr,
+             has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
   float* const saved_here = reinterpret_cast<float*>(shared + Layout::kSavedOffset) + thread;
   float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::kParametersOffset);
   const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
@@ -172,7 +176,8 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
     const int left = static_cast<int>(p.seqlen - time);
     const std::uint32_t stage = shared_base + Layout::kRowsBytes + (m & 1) * Layout::kStageBytes;
     const auto copy = [&](int tensor, int slot) {
-      Tile::copy(stage + slot, rows, tensor, last_channel, time, left, warp, lane);
+      Tile::copy(stage + slot, rows, tensor, last_channel, time, left,
+                 kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, warp, lane);
     };
     copy(Layout::kDelta, 0);
     copy(Layout::kU, Layout::kUSlot);
@@ -205,11 +210,11 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
     const std::int64_t first = group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen + time;
     const int states = p.dstate - pass * kStatesPerPass, left = static_cast<int>(p.seqlen - time);
     if (!kGeneral || p.variable_B) {
-      States::copy(target, p.B + first, kStatesPerPass, states, p.seqlen, left, thread, threads);
+      States::template copy<threads>(target, p.B + first, kStatesPerPass, states, p.seqlen, left, thread);
     }
     if (!kGeneral || p.variable_C) {
-      States::copy(target + Layout::kStateTileBytes / 2, p.C + first, kStatesPerPass, states, p.seqlen, left, thread,
-                   threads);
+      States::template copy<threads>(target + Layout::kStateTileBytes / 2, p.C + first, kStatesPerPass, states,
+                                     p.seqlen, left, thread);
     }
   };
 
@@ -240,8 +245,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim + first_channel;
-        adjoint[r][j] =
-            p.carry != nullptr && n < p.dstate ? p.carry[(row + clamped_row(r)) * p.dstate + n] : 0.0f;
+        adjoint[r][j] = p.carry != nullptr && n < p.dstate ? p.carry[(row + clamped_row(r)) * p.dstate + n] : 0.0f;
         A_sum[r][j] = B_sum[j] = C_sum[j] = 0.0f;
       }
     }
@@ -350,6 +354,20 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
     }
   };
 
+  // Of ragged rows. A line ends in the tile on its right, which was there first.
+  int behind[R];
+  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, warp, g, behind);
+  const auto store_line = [&](int tensor, int ring, int time) {
+    if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, warp, g, behind);
+    Tile::store_line(shared, Layout::kRingsOffset + ring * Layout::kRingBytes, rows, tensor, last_channel, time,
+                     time_of(tiles - 1), min(p.seqlen, time_of(0) + Tile::kSteps), behind, warp, lane);
+  };
+  const auto store_lines = [&](int time) {
+    store_line(Layout::kDu, 1, time);
+    store_line(Layout::kDdelta, 2, time);
+    if (has_deltaA) store_line(Layout::kDdeltaA, 3, time);
+  };
+
   copy_channels(0);
   copy_saved(0, 0);
   copy_states(0, 0);
@@ -361,7 +379,8 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
   // kernel, whose later passes read those again, to slots of their own.
   constexpr int kSumValues = 8 * R >> Lanes::kStateBits;
   const int sum_position = position_after_sum<8 * R, Lanes::kStateBits>(k);
-  constexpr int sums1_slot = kGeneral ? 0 : Layout::kUSlot, sums2_slot = kGeneral ? Layout::kSlotBytes : Layout::kDoutSlot;
+  constexpr int sums1_slot = kGeneral ? 0 : Layout::kUSlot,
+                sums2_slot = kGeneral ? Layout::kSlotBytes : Layout::kDoutSlot;
   const std::uint32_t sum_target = (sum_position / (4 * R) == 0 ? sums1_slot : sums2_slot) +
                                    sum_position / 4 % R * Tile::kLaneRowBytes + (sum_position & 3) * 4;
   const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
@@ -372,7 +391,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
     const std::uint32_t stage = Layout::kRowsBytes + (m & 1) * Layout::kStageBytes + row_base;
     const std::uint32_t sums_stage = kGeneral ? Layout::kLaneSumsOffset + row_base : stage;
     const bool last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
-    float4 Ddy[R], kept_slope[R];  // kept_slope: of ragged tiles, while dz passes through its slot
+    float4 Ddy[R];
 
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
@@ -398,7 +417,8 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
             return Tile::load_copied(shared, stage + slot + r * Tile::kLaneRowBytes, k,
                                      skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
           };
-          float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, Layout::kUSlot), dy = load(Layout::kDout, Layout::kDoutSlot);
+          float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, Layout::kUSlot),
+                 dy = load(Layout::kDout, Layout::kDoutSlot);
           float4 slope = {1.0f, 1.0f, 1.0f, 1.0f}, dz, z, out, stepA;
           if (has_z) {
             z = load(Layout::kZ, Layout::kZSlot);
@@ -457,7 +477,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
                 store_streaming(rows.at(Layout::kDz, Tile::row(warp, r, g), time + 4 * k), dz);
               }
             } else {
-              store_quad(shared, own + Layout::kOutSlot, dz);
+              Tile::put(shared, Layout::kRingsOffset, Tile::row(warp, r, g), k, time, dz);
             }
           }
           if (has_deltaA) {
@@ -468,21 +488,10 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
           store_quad(shared, own + Layout::kUSlot, x);
           store_quad(shared, own + Layout::kDoutSlot, dy);
           store_quad(shared, own + Layout::kZSlot, u);
-          if (kAligned || !has_z) {
-            store_quad(shared, own + Layout::kOutSlot, slope);
-          } else {
-            kept_slope[r] = slope;
-          }
+          store_quad(shared, own + Layout::kOutSlot, slope);
         }
         __syncwarp();
-        if (!kAligned && has_z) {
-          Tile::store_rows(shared, stage - row_base + Layout::kOutSlot, rows, Layout::kDz, last_channel, time, left, warp, lane);
-          __syncwarp();
-#pragma unroll
-          for (int r = 0; r < R; ++r) {
-            store_quad(shared, Tile::quad_offset(stage, k) + Layout::kOutSlot + r * Tile::kLaneRowBytes, kept_slope[r]);
-          }
-        }
+        if (!kAligned && has_z) store_line(Layout::kDz, 0, time + Tile::kSteps);
       }
 
       // All warps have left the previous pass, and their copies of this one's B and C have landed.
@@ -652,27 +661,31 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
           if (has_deltaA) store_streaming(rows.at(Layout::kDdeltaA, row, time + 4 * k), ddeltaA);
         }
       } else {
-        store_quad(shared, own + Layout::kUSlot, du);
-        store_quad(shared, own, ddelta);
-        if (has_deltaA) store_quad(shared, own + Layout::kDeltaASlot, ddeltaA);
+        const int row = Tile::row(warp, r, g);
+        Tile::put(shared, Layout::kRingsOffset + Layout::kRingBytes, row, k, time, du);
+        Tile::put(shared, Layout::kRingsOffset + 2 * Layout::kRingBytes, row, k, time, ddelta);
+        if (has_deltaA) Tile::put(shared, Layout::kRingsOffset + 3 * Layout::kRingBytes, row, k, time, ddeltaA);
       }
     }
     if constexpr (!kAligned) {
       __syncwarp();
-      const auto store = [&](int slot, int tensor) {
-        Tile::store_rows(shared, stage - row_base + slot, rows, tensor, last_channel, time, left, warp, lane);
-      };
-      store(Layout::kUSlot, Layout::kDu);
-      store(0, Layout::kDdelta);
-      if (has_deltaA) store(Layout::kDeltaASlot, Layout::kDdeltaA);
-      __syncwarp();
+      store_lines(time + Tile::kSteps);
     }
     if (last_of_segment) flush_channels(m / kTilesPerSegment);
+  }
+  if constexpr (!kAligned) {
+    if (has_z) store_line(Layout::kDz, 0, time_of(tiles - 1));
+    store_lines(time_of(tiles - 1));
   }
 
   if (sums_channels) {
     wait_for_sums(kSumsPerTile - 1);
     reduce(kSumsPerTile - 1, time_of(tiles - 1), passes - 1);
+  }
+  // A short last split leaves segments without tiles: their sums are 0, as the last flush left them.
+  for (int segment = (tiles - 1) / kTilesPerSegment + 1; segment < p.segments; ++segment) {
+    for (int pass = 0; pass < passes; ++pass) flush_states(segment, pass);
+    flush_channels(segment);
   }
   if (p.dh0 != nullptr && split == 0) {
     for (int pass = 0; pass < passes; ++pass) {

@@ -34,8 +34,10 @@ struct ForwardParameters {
   bool variable_B, variable_C, softplus;
 };
 
-// Shared memory: for rows of any kind where they lie of each tensor; the stages (at multiples of 256 bytes, as swizzling wants), each with B rows, C rows, then the slots of delta, u, z,
-// deltaA (the last two if given); in the general kernel the states that a lane keeps between passes.
+// Shared memory: for rows of any kind where they lie; the stages, at multiples of 256 bytes as swizzling wants, each
+// with B rows, C rows and, for aligned rows, the slots of delta, u, z, deltaA (the last two if given); for other rows
+// the rings of out, out_z, delta, u, z, deltaA and the slots of the step and the input; in the general kernel the
+// states that a lane keeps between passes.
 template <RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct ForwardLayout : ForwardTensors {
   static constexpr bool kAligned = kRowKind == RowKind::aligned;
@@ -46,7 +48,18 @@ struct ForwardLayout : ForwardTensors {
 
   __host__ __device__ static int state_bytes(int states) { return 2 * states * States::kRowBytes; }
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
-  __host__ __device__ static int kept_offset(int stages, int stage_bytes) { return kRowsBytes + stages * stage_bytes; }
+  static constexpr int kRingBytes = Tile::ring_bytes(kWarps);
+  __host__ __device__ static int stage_bytes(int states, int inputs) {
+    const int bytes = state_bytes(states) + (kAligned ? inputs * kSlotBytes : 0);
+    return (bytes + 255) / 256 * 256;
+  }
+  __host__ __device__ static int rings_offset(int stages, int stage_bytes) { return kRowsBytes + stages * stage_bytes; }
+  __host__ __device__ static int slots_offset(int stages, int stage_bytes, int inputs) {
+    return rings_offset(stages, stage_bytes) + (2 + inputs) * kRingBytes;
+  }
+  __host__ __device__ static int kept_offset(int stages, int stage_bytes, int inputs) {
+    return slots_offset(stages, stage_bytes, inputs) + (kAligned ? 0 : 2 * kSlotBytes);
+  }
 };
 
 // kGeneral: any number of states, any kind of B and C, and deltaA, chosen at run time. Otherwise at most kStatesPerPass
@@ -78,27 +91,20 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
-  const bool has_z = p.tensors[Layout::kZ].data != nullptr, has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
-  constexpr int z_slot = 2 * slot_bytes;
-  const int deltaA_slot = has_z ? 3 * slot_bytes : 2 * slot_bytes;
+  const bool has_z = p.tensors[Layout::kZ].data != nullptr,
+             has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
   const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
 
   const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
   __syncthreads();
-  const auto misalignment = [&](int tensor) {
-    if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
-    return Tile::misalignment(rows, tensor, last_channel, warp, g);
-  };
-  const std::uint32_t skipped = misalignment(Layout::kDelta) | misalignment(Layout::kU) << 4 |
-                                misalignment(Layout::kZ) << 8 |
-                                misalignment(Layout::kDeltaA) << 12;
-
   // The lane's constants and states, in registers; in the general kernel kept in shared memory between the passes.
   float omega[R][J], h[R][J], B_fixed[J], C_fixed[J], D[R], bias[R];
-  float* const kept = reinterpret_cast<float*>(shared + Layout::kept_offset(p.stages, p.stage_bytes)) + thread;
+  float* const kept =
+      reinterpret_cast<float*>(shared + Layout::kept_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA)) + thread;
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * kStateLanes + k; };
   const auto is_valid = [&](int r) { return Tile::row(warp, r, g) <= last_channel; };
-  const auto channel = [&](int r) { return first_channel + min(Tile::row(warp, r, g), last_channel); };
+  const auto clamped_row = [&](int r) { return min(Tile::row(warp, r, g), last_channel); };
+  const auto channel = [&](int r) { return first_channel + clamped_row(r); };
   const auto load_weights = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -149,34 +155,73 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
     bias[r] = p.delta_bias != nullptr ? p.delta_bias[channel(r)] : 0.0f;
   }
 
-  const auto copy = [&](std::uint32_t time, int stage) {
+  const auto stage_offset = [&](int stage) { return Layout::kRowsBytes + stage * p.stage_bytes; };
+  const auto copy_states = [&](std::uint32_t time, int stage) {
+    const int left = static_cast<int>(p.seqlen - time);
+    const std::uint32_t target = shared_base + stage_offset(stage);
+    if (!kGeneral || p.variable_B) {
+      States::template copy<threads>(target, p.B + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen, left,
+                                     thread);
+    }
+    if (!kGeneral || p.variable_C) {
+      States::template copy<threads>(target + state_bytes / 2, p.C + group_row + time, passes * kStatesPerPass,
+                                     p.dstate, p.seqlen, left, thread);
+    }
+  };
+  // Calls copy(tensor, place) for each input with its place among the slots or rings.
+  const int deltaA_place = has_z ? 3 : 2;
+  const auto for_each_input = [&](auto copy) {
+    copy(Layout::kDelta, 0);
+    copy(Layout::kU, 1);
+    if (has_z) copy(Layout::kZ, 2);
+    if (has_deltaA) copy(Layout::kDeltaA, deltaA_place);
+  };
+  const auto copy_tile = [&](std::uint32_t time, int stage) {
     if (time < p.seqlen) {
-      const int left = static_cast<int>(p.seqlen - time);
-      const std::uint32_t states = shared_base + Layout::kRowsBytes + stage * p.stage_bytes;
-      const std::uint32_t slots = states + state_bytes;
-      const auto copy_tensor = [&](int tensor, std::uint32_t slot) {
-        Tile::copy(slots + slot, rows, tensor, last_channel, time, left, warp, lane);
-      };
-      copy_tensor(Layout::kDelta, 0);
-      copy_tensor(Layout::kU, slot_bytes);
-      if (has_z) copy_tensor(Layout::kZ, z_slot);
-      if (has_deltaA) copy_tensor(Layout::kDeltaA, deltaA_slot);
-      if (!kGeneral || p.variable_B) {
-        States::copy(states, p.B + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen, left, thread,
-                     threads);
-      }
-      if (!kGeneral || p.variable_C) {
-        States::copy(states + state_bytes / 2, p.C + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen,
-                     left, thread, threads);
+      copy_states(time, stage);
+      if constexpr (kAligned) {
+        for_each_input([&](int tensor, int place) {
+          Tile::copy(shared_base + stage_offset(stage) + state_bytes + place * slot_bytes, rows, tensor, last_channel,
+                     time, static_cast<int>(p.seqlen - time), 0, warp, lane);
+        });
       }
     }
     commit_copies();
   };
+  // Ragged rows: the steps of a tile lie in the line that ends in it and in the next.
+  const int rings = Layout::rings_offset(p.stages, p.stage_bytes);
+  const int input_rings = rings + 2 * Layout::kRingBytes;
+  int behind[R];
+  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, warp, g, behind);
+  const auto measure = [&](int tensor) {
+    if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, warp, g, behind);
+  };
+  const auto copy_lines = [&](int time) {
+    for_each_input([&](int tensor, int place) {
+      measure(tensor);
+      Tile::copy_line(shared_base + input_rings + place * Layout::kRingBytes, rows, tensor, last_channel, time,
+                      p.seqlen, behind, warp, lane);
+    });
+    commit_copies();
+  };
+  const auto store_line = [&](int tensor, int ring, int time) {
+    measure(tensor);
+    Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time, 0, p.seqlen, behind,
+                     warp, lane);
+  };
+  const auto store_lines = [&](int time) {
+    store_line(Layout::kOut, 0, time);
+    if (has_z) store_line(Layout::kOutZ, 1, time);
+  };
 
-  for (int stage = 0; stage < p.stages - 1; ++stage) copy(stage * Tile::kSteps, stage);
+  if constexpr (!kAligned) {
+    copy_lines(0);
+    copy_lines(Tile::kSteps);
+  }
+  for (int stage = 0; stage < p.stages - 1; ++stage) copy_tile(stage * Tile::kSteps, stage);
   int stage = 0;
   for (std::uint32_t time = 0; time < p.seqlen; time += Tile::kSteps) {
-    if (p.stages == 2) {
+    if (!kAligned || p.stages == 2) {
       wait_copies<0>();
     } else if (p.stages == 3) {
       wait_copies<1>();
@@ -184,25 +229,35 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
       wait_copies<2>();
     }
     __syncthreads();
-    copy(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
+    copy_tile(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
 
     const int left = static_cast<int>(p.seqlen - time);
-    const std::uint32_t states = Layout::kRowsBytes + stage * p.stage_bytes;
-    const std::uint32_t delta_slots = states + state_bytes, u_slots = delta_slots + slot_bytes;
+    const std::uint32_t states = stage_offset(stage);
+    const std::uint32_t delta_slots =
+        kAligned ? states + state_bytes : Layout::slots_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA);
     const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
 
     // Each lane prepares its own quads in place: delta becomes the transition's step, u the input with its factor.
-    float4 Du[R], z[R];
+    float4 Du[R];
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const auto load = [&](int tensor, std::uint32_t slot) {
-        return Tile::load_copied(shared, delta_slots + slot + row_base + r * Tile::kLaneRowBytes, k,
-                                 skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
+      const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
+      const auto load = [&](int tensor, int place) {
+        if constexpr (kAligned) {
+          return load_quad(shared, own + place * slot_bytes);
+        } else {
+          measure(tensor);
+          return Tile::load_lines(
+              shared, input_rings + place * Layout::kRingBytes + Tile::row(warp, r, g) * Tile::kRingRowBytes, k, time,
+              behind[r]);
+        }
       };
-      float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, slot_bytes), stepA;
-      if (!kAligned && has_z) z[r] = load(Layout::kZ, z_slot);
-      if (has_deltaA) stepA = load(Layout::kDeltaA, deltaA_slot);
-      if (!kAligned) __syncwarp();
+      float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, 1), stepA;
+      // The lines of z go before it is needed: it waits where the output will be put.
+      if (!kAligned && has_z) {
+        store_quad(shared, Tile::ring_place(rings, Tile::row(warp, r, g), k, time), load(Layout::kZ, 2));
+      }
+      if (has_deltaA) stepA = load(Layout::kDeltaA, deltaA_place);
 #pragma unroll
       for (int e = 0; e < 4; ++e) at(Du[r], e) = D[r] * at(x, e);
       if constexpr (F::kTakesStepOptions) {
@@ -224,11 +279,11 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
           if (4 * k + e >= left) at(step, e) = at(x, e) = 0.0f;
         }
       }
-      const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
       store_quad(shared, own, step);
       store_quad(shared, own + slot_bytes, x);
     }
     __syncwarp();
+    if (!kAligned && time + Tile::kSteps < p.seqlen) copy_lines(time + 2 * Tile::kSteps);
 
     float4 y[R];
     for (int pass = 0; pass < passes; ++pass) {
@@ -310,7 +365,6 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
       if constexpr (kGeneral) keep_state(pass);
     }
 
-    if (!kAligned) __syncwarp();
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
@@ -320,9 +374,10 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
       }
       float4 gated = y[r];
       if (has_z) {
-        if (kAligned) z[r] = load_quad(shared, own + z_slot);
+        const float4 z = load_quad(
+            shared, kAligned ? own + 2 * slot_bytes : Tile::ring_place(rings, Tile::row(warp, r, g), k, time));
 #pragma unroll
-        for (int e = 0; e < 4; ++e) at(gated, e) *= gate(at(z[r], e));
+        for (int e = 0; e < 4; ++e) at(gated, e) *= gate(at(z, e));
       }
       if constexpr (kAligned) {
         if (is_valid(r) && 4 * k < left) {
@@ -331,19 +386,17 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
           if (has_z) store_streaming(rows.at(Layout::kOutZ, row, time + 4 * k), gated);
         }
       } else {
-        store_quad(shared, own, y[r]);
-        if (has_z) store_quad(shared, own + slot_bytes, gated);
+        Tile::put(shared, rings, Tile::row(warp, r, g), k, time, y[r]);
+        if (has_z) Tile::put(shared, rings + Layout::kRingBytes, Tile::row(warp, r, g), k, time, gated);
       }
     }
     if constexpr (!kAligned) {
       __syncwarp();
-      Tile::store_rows(shared, delta_slots, rows, Layout::kOut, last_channel, time, left, warp, lane);
-      if (has_z) {
-        Tile::store_rows(shared, u_slots, rows, Layout::kOutZ, last_channel, time, left, warp, lane);
-      }
+      store_lines(time);
     }
     stage = stage + 1 == p.stages ? 0 : stage + 1;
   }
+  if constexpr (!kAligned) store_lines((p.seqlen + Tile::kSteps - 1) / Tile::kSteps * Tile::kSteps);
 
   if (p.last_state != nullptr) {
     for (int pass = 0; pass < passes; ++pass) {

@@ -45,9 +45,10 @@ inline RowKind row_kind(const lrnnx_selective_scan_problem& problem, const lrnnx
                  (!is_variable_C(problem) || is_aligned(C.data));
   for (const lrnnx_tensor* tensor : tensors) {
     if (tensor->data == nullptr) continue;
-    const auto address = reinterpret_cast<std::uintptr_t>(tensor->data) ^ reinterpret_cast<std::uintptr_t>(tensors[0]->data);
+    const auto address =
+        reinterpret_cast<std::uintptr_t>(tensor->data) ^ reinterpret_cast<std::uintptr_t>(tensors[0]->data);
     if (tensor->stride_batch != tensors[0]->stride_batch || tensor->stride_dim != tensors[0]->stride_dim ||
-        address % 16 != 0) {
+        address % 256 != 0) {
       return RowKind::any;
     }
     aligned = aligned && is_aligned(tensor->data) && tensor->stride_batch % 4 == 0 && tensor->stride_dim % 4 == 0;
@@ -84,7 +85,8 @@ inline lrnnx_status validate_reach(std::int64_t blocks, std::int64_t seqlen,
                 static_cast<long long>(kLongest));
   }
   if (blocks > 0x7fffffff) {
-    return fail(LRNNX_UNSUPPORTED, "batch, groups and dim need %lld thread blocks; backend cuda takes at most 2147483647",
+    return fail(LRNNX_UNSUPPORTED,
+                "batch, groups and dim need %lld thread blocks; backend cuda takes at most 2147483647",
                 static_cast<long long>(blocks));
   }
   return LRNNX_OK;
@@ -99,8 +101,8 @@ lrnnx_status launch(Kernel kernel, const char* name, std::int64_t blocks, std::i
   }
   constexpr std::int64_t kDefaultSharedBytes = 48 * 1024;
   if (shared_bytes > kDefaultSharedBytes) {
-    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   static_cast<int>(shared_bytes));
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
     if (error != cudaSuccess) return fail_cuda(error, name);
   }
   kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes),
@@ -114,18 +116,19 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
                             const ForwardConfiguration& configuration, const Device& device) {
   using Layout = ForwardLayout<kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
   using Tile = typename Layout::Tile;
-  const int stages = static_cast<int>(configuration.stages);
+  const int stages = Layout::kAligned ? static_cast<int>(configuration.stages) : 2;
   const std::int64_t passes = ceil_div(problem.dstate, kStatesPerPass);
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
-  const int stage_bytes = round_up(Layout::state_bytes(static_cast<int>(passes) * kStatesPerPass) +
-                                   (2 + has_z + has_deltaA) * Layout::kSlotBytes);
+  const int inputs = 2 + has_z + has_deltaA;
+  const int stage_bytes = Layout::stage_bytes(static_cast<int>(passes) * kStatesPerPass, inputs);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t channel_blocks = ceil_div(channels_per_group, kWarps * Tile::kWarpChannels);
   const std::int64_t blocks = problem.batch * problem.groups * channel_blocks;
   const std::int64_t kept_bytes =
       kGeneral ? passes * kChannelsPerLane * (kStatesPerPass / kStateLanes) * kWarps * 32 * 4 : 0;
 
-  if (const lrnnx_status status = validate_reach(blocks, problem.seqlen, time_tensors(args)); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = validate_reach(blocks, problem.seqlen, time_tensors(args)); status != LRNNX_OK)
+    return status;
   const ForwardParameters parameters = {
       .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.z), time_tensor(args.deltaA),
                   time_tensor(args.out), time_tensor(args.out_z)},
@@ -149,9 +152,9 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .variable_C = is_variable_C(problem),
       .softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0,
   };
-  return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>, "selective_scan_forward",
-                blocks, kWarps * 32, Layout::kept_offset(stages, stage_bytes) + kept_bytes, device, args.stream,
-                parameters);
+  return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>,
+                "selective_scan_forward", blocks, kWarps * 32,
+                Layout::kept_offset(stages, stage_bytes, inputs) + kept_bytes, device, args.stream, parameters);
 }
 
 template <class F, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
@@ -168,8 +171,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t column_blocks = problem.batch * problem.groups * workspace.channel_blocks;
   const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0;
-  if (const lrnnx_status status =
-          validate_reach(column_blocks * workspace.splits, problem.seqlen, time_tensors(args));
+  if (const lrnnx_status status = validate_reach(column_blocks * workspace.splits, problem.seqlen, time_tensors(args));
       status != LRNNX_OK) {
     return status;
   }
@@ -204,9 +206,10 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .softplus = softplus,
     };
     const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * kWarps * 32 * 4 : 0;
-    lrnnx_status status = launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split",
-                                 column_blocks * (workspace.splits - 1), kWarps * 32,
-                                 AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
+    lrnnx_status status =
+        launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split",
+               column_blocks * (workspace.splits - 1), kWarps * 32,
+               AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
     if (status != LRNNX_OK) return status;
     const std::int64_t states = problem.batch * problem.dim * problem.dstate;
     status = launch(adjoint_carry<F>, "adjoint_carry", ceil_div(states, 128), 128, 0, device, args.stream, parameters);
@@ -251,8 +254,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   };
   lrnnx_status status =
       launch(selective_scan_backward<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "selective_scan_backward",
-             column_blocks * workspace.splits, kWarps * 32,
-             Layout::total_bytes(static_cast<int>(workspace.passes)), device, args.stream, parameters);
+             column_blocks * workspace.splits, kWarps * 32, Layout::total_bytes(static_cast<int>(workspace.passes)),
+             device, args.stream, parameters);
   if (status != LRNNX_OK) return status;
 
   const TimeSums time_sums = {
@@ -275,7 +278,9 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                   device, args.stream, time_sums);
   if (status != LRNNX_OK || direct || !(variable_B || variable_C)) return status;
 
-  const auto is_aligned = [](const lrnnx_tensor& tensor) { return reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0; };
+  const auto is_aligned = [](const lrnnx_tensor& tensor) {
+    return reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
+  };
   const StateSums state_sums = {
       .parts = parameters.state_sums,
       .dB = variable_B ? output(args.dB) : nullptr,

@@ -6,20 +6,21 @@
 // Aligned tiles: every row starts at a multiple of 16 bytes and has whole quads. Lanes copy and store their own quads.
 // Rows are swizzled so that neither a lane's own quad nor one quad read across the rows causes a bank conflict.
 // Ragged tiles: a row starts anywhere. Lanes copy the 16-byte pieces around it, one more than a row has quads, and pick
-// their four steps out of them; stores go through shared memory, 32 consecutive steps at a time. Rows are padded.
+// their four steps out of them; stores go through a ring in shared memory. Rows are padded.
 #pragma once
 
 #include <cstdint>
 
 #include "common/cuda_async.cuh"
 #include "selective_scan/lanes.cuh"
+#include "selective_scan/layout.h"
 
 namespace lrnnx::cuda {
 
 // What a kernel may assume of the (B, D, L) tensors' rows.
 enum class RowKind {
   aligned,  // 16-byte aligned, of whole quads, and all tensors have the same strides
-  ragged,   // all tensors have the same strides and start equally far from a multiple of 16 bytes
+  ragged,   // all tensors have the same strides and start equally far from a multiple of 256 bytes
   any
 };
 
@@ -45,12 +46,11 @@ class BlockRows<true, kTensors> {
         offset_(batch * tensors[0].stride_batch + channel * tensors[0].stride_dim),
         stride_(tensors[0].stride_dim) {}
 
-  __device__ float* at(int tensor, int row, std::uint32_t time) const {
+  __device__ float* at(int tensor, int row, int step) const {
     return tensors_[tensor].data +
            (offset_ + static_cast<std::int64_t>(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) * stride_) +
-            time);
+            step);
   }
-  __device__ std::uint32_t stride(int) const { return stride_; }
 
  private:
   const TimeTensor (&tensors_)[kTensors];
@@ -79,11 +79,10 @@ class BlockRows<false, kTensors> {
     }
   }
 
-  __device__ float* at(int tensor, int row, std::uint32_t time) const {
+  __device__ float* at(int tensor, int row, int step) const {
     const Entry entry = entries_[tensor];
-    return entry.first + static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) * entry.stride + time;
+    return entry.first + static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) * entry.stride + step;
   }
-  __device__ std::uint32_t stride(int tensor) const { return entries_[tensor].stride; }
 
  private:
   Entry* entries_;
@@ -138,26 +137,23 @@ struct ChannelTile {
     return bits;
   }
 
-  // Copies the lane's quads of one tensor's tile to its slot. `left` steps remain from the tile's first on.
-  // Channels past `last_channel` repeat that one. What is copied from past the end has no meaning.
+  // Copies the lane's quads of one tensor's tile to its slot. `left` steps remain from the tile's first on; `skipped`
+  // is the tensor's misalignment(). Channels past `last_channel` repeat that one. What is copied from past the end has
+  // no meaning.
   template <class Rows>
-  __device__ static void copy(std::uint32_t slot, const Rows& rows, int tensor, int last_channel, std::uint32_t time,
-                              int left, int warp, int lane) {
+  __device__ static void copy(std::uint32_t slot, const Rows& rows, int tensor, int last_channel, int time, int left,
+                              std::uint32_t skipped, int warp, int lane) {
     const int k = Lanes::state(lane), g = Lanes::channel(lane);
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
       const int row = ChannelTile::row(warp, r, g);
-      const float* const source = rows.at(tensor, min(row, last_channel), time + 4 * k);
+      const int before = kAligned ? 0 : static_cast<int>(skipped >> 2 * r & 3);
+      const float* const source = rows.at(tensor, min(row, last_channel), time + 4 * k - before);
       const std::uint32_t target = slot + row_offset(row);
-      if constexpr (kAligned) {
-        copy_async_16(quad_offset(target, k), source, bytes_before_end(left - 4 * k));
-      } else {
-        const int skipped = static_cast<int>(reinterpret_cast<std::uintptr_t>(source) / 4 & 3);
-        copy_async_16(quad_offset(target, k), source - skipped, bytes_before_end(left + skipped - 4 * k));
-        if (k == kQuads - 1) {
-          copy_async_16(quad_offset(target, kQuads), source - skipped + 4,
-                        skipped == 0 ? 0 : bytes_before_end(left + skipped - kSteps));
-        }
+      copy_async_16(quad_offset(target, k), source, bytes_before_end(left + before - 4 * k));
+      if (!kAligned && k == kQuads - 1) {
+        copy_async_16(quad_offset(target, kQuads), source + 4,
+                      before == 0 ? 0 : bytes_before_end(left + before - kSteps));
       }
     }
   }
@@ -172,23 +168,84 @@ struct ChannelTile {
     }
   }
 
-  // Writes the slot's rows of this warp to global memory; ragged tiles only.
+  // How far the lane's rows are from the start of the line, the piece of a tile's length aligned in memory, that their
+  // first step lies in.
   template <class Rows>
-  __device__ static void store_rows(const unsigned char* shared, std::uint32_t slot, const Rows& rows, int tensor,
-                                    int last_channel, std::uint32_t time, int left, int warp, int lane) {
-    const int first = warp * kWarpChannels;
-    float* target = rows.at(tensor, first, time + lane);
-    const std::uint32_t stride = rows.stride(tensor);
-    const float* source = reinterpret_cast<const float*>(shared + slot + first * kRowBytes) + lane;
+  __device__ static void measure_lines(const Rows& rows, int tensor, int last_channel, int warp, int g,
+                                       int (&behind)[kChannelsPerLane]) {
 #pragma unroll
-    for (int step = 0; step < kSteps; step += 32) {
-      float values[kWarpChannels];
+    for (int r = 0; r < kChannelsPerLane; ++r) {
+      const auto address = reinterpret_cast<std::uintptr_t>(rows.at(tensor, min(row(warp, r, g), last_channel), 0));
+      behind[r] = static_cast<int>(address / 4 & (kSteps - 1));
+    }
+  }
+
+  // Copies the lane's quads of the line that ends after `time`, a multiple of kSteps, to the rings at `ring`, which
+  // hold the lines of two tiles. Ragged tiles only. What lies outside the row has no meaning.
+  template <class Rows>
+  __device__ static void copy_line(std::uint32_t ring, const Rows& rows, int tensor, int last_channel, int time,
+                                   int seqlen, const int (&behind)[kChannelsPerLane], int warp, int lane) {
+    const int k = Lanes::state(lane), g = Lanes::channel(lane);
+    const bool whole = time >= kSteps && time + kSteps <= seqlen;
 #pragma unroll
-      for (int i = 0; i < kWarpChannels; ++i) values[i] = source[i * (kRowBytes / 4) + step];
+    for (int r = 0; r < kChannelsPerLane; ++r) {
+      const int row = ChannelTile::row(warp, r, g);
+      const int first = time - behind[r] + 4 * k;
+      copy_async_16(ring_place(ring, row, k, time), rows.at(tensor, min(row, last_channel), first),
+                    whole ? 16 : (first <= -4 ? 0 : bytes_before_end(seqlen - first)));
+    }
+  }
+
+  // The lane's own quad of the tile at `time` from a ring that holds the lines of this tile and the next.
+  __device__ static float4 load_lines(const unsigned char* shared, std::uint32_t ring_row, int k, std::uint32_t time,
+                                      int behind) {
+    const float* const row = reinterpret_cast<const float*>(shared + ring_row);
+    const int first = static_cast<int>(time) + behind + 4 * k;
+    constexpr int kMask = 2 * kSteps - 1;
+    return {row[first & kMask], row[(first + 1) & kMask], row[(first + 2) & kMask], row[(first + 3) & kMask]};
+  }
+
+  // Ragged tiles are written by whole lines too: writes that leave sectors incomplete cost a third of the forward's
+  // time. A line takes steps of two tiles, so each row has a ring of two, whose first quad stands again behind its
+  // last.
+  static constexpr int kRingRowBytes = 2 * kSteps * 4 + 16;
+  __host__ __device__ static constexpr int ring_bytes(int warps) {
+    return kAligned ? 0 : warps * kWarpChannels * kRingRowBytes;
+  }
+
+  // Where the lane's own quad of the tile at `time` lies in a ring that is indexed by time.
+  __device__ static std::uint32_t ring_place(std::uint32_t ring, int row, int k, std::uint32_t time) {
+    return ring + row * kRingRowBytes + (time / kSteps & 1) * kSteps * 4 + k * 16;
+  }
+  __device__ static void put(unsigned char* shared, std::uint32_t ring, int row, int k, std::uint32_t time,
+                             float4 quad) {
+    const std::uint32_t place = ring_place(ring, row, k, time);
+    store_quad(shared, place, quad);
+    if ((time / kSteps & 1) == 0 && k == 0) store_quad(shared, place + 2 * kSteps * 4, quad);
+  }
+
+  // Writes the line that ends after `time`, a multiple of kSteps: those of its steps that lie in [begin, end).
+  template <class Rows>
+  __device__ static void store_line(const unsigned char* shared, std::uint32_t ring, const Rows& rows, int tensor,
+                                    int last_channel, int time, int begin, int end,
+                                    const int (&behind)[kChannelsPerLane], int warp, int lane) {
+    const int k = Lanes::state(lane), g = Lanes::channel(lane);
+    const bool whole = time >= begin + kSteps && time + kSteps <= end;
 #pragma unroll
-      for (int i = 0; i < kWarpChannels; ++i) {
-        if (first + i <= last_channel && lane + step < left) {
-          store_global(target + static_cast<std::uint64_t>(i) * stride + step, values[i]);
+    for (int r = 0; r < kChannelsPerLane; ++r) {
+      const int row = ChannelTile::row(warp, r, g);
+      if (row > last_channel) continue;
+      const int first = time - behind[r] + 4 * k;
+      const float* const source =
+          reinterpret_cast<const float*>(shared + ring + row * kRingRowBytes) + (first & (2 * kSteps - 1));
+      const float4 quad = {source[0], source[1], source[2], source[3]};
+      float* const target = rows.at(tensor, row, first);
+      if (whole) {
+        store_streaming(target, quad);
+      } else {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          if (first + e >= begin && first + e < end) store_global(target + e, at(quad, e));
         }
       }
     }
@@ -205,28 +262,34 @@ struct StateTile {
 
   // Copies rows [0, rows); those past `dstate`, and steps past the end, are zeros. `source` points at the tile's first
   // step of the first row.
+  template <int kThreads>
   __device__ static void copy(std::uint32_t target, const float* source, int rows, int dstate, std::uint32_t seqlen,
-                              int left, int thread, int threads) {
-    if constexpr (kAligned) {
-      for (int i = thread; i < rows * (kSteps / 4); i += threads) {
-        const int row = i / (kSteps / 4), quad = i % (kSteps / 4);
-        copy_async_16(target + (row_offset(row) ^ (quad << 4)),
-                      source + static_cast<std::uint64_t>(static_cast<std::uint32_t>(min(row, dstate - 1))) * seqlen +
-                          quad * 4,
-                      row < dstate ? bytes_before_end(left - quad * 4) : 0);
-      }
-    } else {
-      const int lane = thread & 31;
-      for (int row = thread >> 5; row < rows; row += threads >> 5) {
-        const float* const row_source =
-            source + static_cast<std::uint64_t>(static_cast<std::uint32_t>(min(row, dstate - 1))) * seqlen + lane;
+                              int left, int thread) {
+    // A thread copies the same quad, or step, of every so many rows.
+    constexpr int kAcross = kAligned ? kSteps / 4 : 32;
+    constexpr int kRowStep = kThreads / kAcross;
+    const int across = thread % kAcross, first_row = thread / kAcross;
+    const std::uint64_t stride = static_cast<std::uint64_t>(kRowStep) * seqlen;
+    const float* from = source + static_cast<std::uint64_t>(static_cast<std::uint32_t>(first_row)) * seqlen +
+                        (kAligned ? across * 4 : across);
+    const std::uint32_t bytes = bytes_before_end(left - across * 4);  // of an aligned quad
 #pragma unroll
-        for (int step = 0; step < kSteps; step += 32) {
-          // Steps 32 apart are 8 quads apart, which the swizzle leaves alone.
-          copy_async_4(target + (row_offset(row) ^ (lane >> 2 << 4)) + (lane & 3) * 4 + step * 4, row_source + step,
-                       row < dstate && lane + step < left);
+    for (int i = 0; i < rows; i += kRowStep) {
+      const int row = first_row + i;
+      if (kRowStep <= kStatesPerPass || row < rows) {
+        const bool valid = row < dstate;
+        if constexpr (kAligned) {
+          copy_async_16(target + (row_offset(row) ^ (across << 4)), valid ? from : source, valid ? bytes : 0);
+        } else {
+          const std::uint32_t place = target + (row_offset(row) ^ (across >> 2 << 4)) + (across & 3) * 4;
+#pragma unroll
+          for (int step = 0; step < kSteps; step += 32) {
+            // Steps 32 apart are 8 quads apart, which the swizzle leaves alone.
+            copy_async_4(place + step * 4, from + step, valid && across + step < left);
+          }
         }
       }
+      from += stride;
     }
   }
 };

@@ -94,7 +94,7 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const bool known =
       general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1 && configuration.warps == 4
               : configuration.state_lanes * configuration.channels_per_lane == 16 ||
-                                   (configuration.channels_per_lane == 1 && configuration.warps == 4);
+                    (configuration.channels_per_lane == 1 && configuration.warps == 4);
   if (!known) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: no forward kernel has %s; %s", to_string(configuration).c_str(),
                 general ? "for dstate > 16, fixed B or C, or deltaA there is lanes=8,channels=1,warps=4"
@@ -109,6 +109,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const std::int64_t tiles = ceil_div(problem.seqlen, 32);
   configuration = {.channels_per_lane = general ? 1 : 2, .warps = general ? 4 : 8, .splits = 1};
   const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
+  // Ragged rows take more shared memory: of the blocks with two channels a lane only one would fit a multiprocessor.
+  if (problem.seqlen % 4 != 0) configuration.channels_per_lane = 1;
   // Two blocks a multiprocessor fill it. Short sequences are not worth a second pass over the adjoint.
   if (blocks() * 2 < device.multiprocessors * 3 && tiles < 64) configuration.channels_per_lane = 1;
   if (blocks() * 2 < device.multiprocessors * 3) {
