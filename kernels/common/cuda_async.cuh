@@ -44,8 +44,8 @@ __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_
       "{\n.reg .pred done;\n"
       "WAIT_%=:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra.uni DONE_%=;\n"
-      "bra.uni WAIT_%=;\n"
+      "@done bra DONE_%=;\n"
+      "bra WAIT_%=;\n"
       "DONE_%=:\n}" ::"r"(barrier),
       "r"(parity)
       : "memory");

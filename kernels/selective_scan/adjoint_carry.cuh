@@ -43,7 +43,7 @@ struct AdjointLayout : AdjointTensors {
 };
 
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
+__global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     adjoint_of_split(const __grid_constant__ AdjointParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kBackwardStateLanes>;
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
   static_assert(!kGeneral || R == 1);
 
-  extern __shared__ __align__(128) unsigned char shared[];
+  extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
   constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
         const int n = state_index(pass, j);
         const bool valid = n < p.dstate;
         const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
-        omega[r][j] = valid ? F::prepare(p.A[weight]) : 0.0f;
+        omega[r][j] = valid ? finite(F::prepare(p.A[weight])) : 0.0f;
         if constexpr (kGeneral) C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
       }
     }

@@ -106,7 +106,7 @@ struct BackwardLayout : BackwardTensors {
 };
 
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
+__global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     selective_scan_backward(const __grid_constant__ BackwardParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kBackwardStateLanes>;
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
   static_assert(Tile::kSteps == kSavedSteps && (!kGeneral || R == 1));
   static_assert(F::kInput != InputFactor::per_state, "the input factor is folded into u before the scan");
 
-  extern __shared__ __align__(128) unsigned char shared[];
+  extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
   constexpr int threads = kWarps * 32, warps = kWarps;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
@@ -147,8 +147,8 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
 
   const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
   if (thread == 0) {
-    barrier_init(barriers, warps);
-    barrier_init(barriers + 8, warps);
+    barrier_init(barriers, threads);
+    barrier_init(barriers + 8, threads);
   }
   for (int i = thread; i < warps * Tile::kWarpChannels; i += threads) {
     const std::int64_t channel = first_channel + min(i, last_channel);
@@ -230,7 +230,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
         const int n = state_index(pass, j);
         const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
         const bool valid = n < p.dstate;
-        omega[r][j] = valid ? F::prepare(p.A[weight]) : 0.0f;
+        omega[r][j] = valid ? finite(F::prepare(p.A[weight])) : 0.0f;
         if constexpr (kGeneral) {
           B_fixed[j] = valid && !p.variable_B ? p.B[weight] : 0.0f;
           C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
@@ -294,7 +294,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
     for (int i = first; i < 32 * kQuadsPerSum; i += duty) {
       const unsigned char* part = shared + Layout::kSumsOffset + (turn & 1) * warps * Layout::kSumBytes + i * 16;
       float4 sum = load_quad(part, 0);
-#pragma unroll 2
+#pragma unroll
       for (int w = 1; w < warps; ++w) {
         const float4 other = load_quad(part, w * Layout::kSumBytes);
         sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
@@ -303,8 +303,8 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
       const std::uint32_t quad = (time + (kSumsPerTile - 1 - turn) * kQuadsPerSum * 4) / 4 + (i >> 5);
       if (p.state_sums != nullptr) {
         const std::int64_t block = static_cast<std::int64_t>(batch_group) * p.channel_blocks + channel_block;
-        const std::int64_t quads = static_cast<std::int64_t>(p.tiles) * Tile::kQuads;
-        p.state_sums[((block * quads + quad) * passes + pass) * 32 + source] = sum;
+        const std::int64_t row = (block * p.tiles * Tile::kQuads + quad) * passes + pass;
+        __stcg(p.state_sums + row * 32 + source, sum);
       } else {
         const StateSumPlace place = state_sum_place(source);
         const int n = pass * kStatesPerPass + place.state;
@@ -530,6 +530,17 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
         }
       }
 
+      if (left < Tile::kSteps) {
+        // Quads past the end: as above, whatever the last state is.
+#pragma unroll
+        for (int quad = 1; quad < Tile::kQuads; ++quad) {
+#pragma unroll
+          for (int i = 0; i < R * J; ++i) {
+            if (quad * 4 >= left) start[quad / kHalf][quad % kHalf][i / J][i % J] = 0.0f;
+          }
+        }
+      }
+
       // One half after the other by the same instructions: unrolled over the whole tile they overflow the instruction
       // cache.
 #pragma unroll 1
@@ -555,7 +566,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
                          dy = load_quad(shared, here + Layout::kDoutSlot);
 #pragma unroll
             for (int j = 0; j < J; ++j) {
-              float transition[4], h[5];
+              float transition[4], h[5], w[4];
               h[0] = start[1][quad][r][j];
 #pragma unroll
               for (int e = 0; e < 4; ++e) {
@@ -572,10 +583,18 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
                 dB = r == 0 ? g_t * at(x, e) : fmaf(g_t, at(x, e), dB);
                 dC = r == 0 ? at(dy, e) * h[e + 1] : fmaf(at(dy, e), h[e + 1], dC);
                 adjoint[r][j] = g_t * transition[e];
-                const float w = g_t * F::transition_slope(omega[r][j], at(step, e), transition[e]) * h[e];
+                w[e] = g_t * F::transition_slope(omega[r][j], at(step, e), transition[e]) * h[e];
                 s1 = j == 0 ? g_t * at(B[j], e) : fmaf(g_t, at(B[j], e), s1);
-                s2 = j == 0 ? w * omega[r][j] : fmaf(w, omega[r][j], s2);
-                A_sum[r][j] = fmaf(w, at(step, e), A_sum[r][j]);
+                s2 = j == 0 ? w[e] * omega[r][j] : fmaf(w[e], omega[r][j], s2);
+                if (kAligned) A_sum[r][j] = fmaf(w[e], at(step, e), A_sum[r][j]);
+              }
+              if constexpr (!kAligned) {
+                // The quad in which the row ends: a NaN in the last state is not the past-the-end steps' to spread.
+                const int steps = left - (half * kHalf + quad) * 4;
+#pragma unroll
+                for (int e = 3; e >= 0; --e) {
+                  if (e < steps) A_sum[r][j] = fmaf(w[e], at(step, e), A_sum[r][j]);
+                }
               }
               if constexpr (kGeneral) {
                 const float* const dB = parts + j * 4;
@@ -616,7 +635,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
           if (quad % kQuadsPerSum == 0) {
             if (quad == 0 && half == 0) wait_copies<0>();
             __syncwarp();
-            if (lane == 0) barrier_arrive(barriers + 8 * (turn_in_half & 1));
+            barrier_arrive(barriers + 8 * (turn_in_half & 1));
           }
         }
 #pragma unroll
@@ -650,7 +669,7 @@ __global__ void __launch_bounds__(kWarps * 32, 16 / kWarps)
           at(du, e) = at(s1, e) + at(Ddy[r], e);
         }
         at(ddelta, e) = dstep * at(slope, e);
-        bias_part += kAligned || 4 * k + e < left ? at(ddelta, e) : 0.0f;
+        bias_part += 4 * k + e < left ? at(ddelta, e) : 0.0f;
       }
       channel_sums[r * threads].y += bias_part;
       if constexpr (kAligned) {

@@ -65,7 +65,7 @@ struct ForwardLayout : ForwardTensors {
 // kGeneral: any number of states, any kind of B and C, and deltaA, chosen at run time. Otherwise at most kStatesPerPass
 // states, B and C variable, no deltaA.
 template <class Discretization, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral ? 16 / kWarps : 1)
+__global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGeneral ? 1 : kWarps == 8 ? 2 : 3)
     selective_scan_forward(const __grid_constant__ ForwardParameters p) {
   using F = Discretization;
   using Lanes = LaneMap<kStateLanes>;
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
   static_assert(!kGeneral || R == 1);
   static_assert(F::kInput != InputFactor::per_state, "the input factor is folded into u before the scan");
 
-  extern __shared__ __align__(128) unsigned char shared[];
+  extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
   constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 2 || kGeneral
         const int n = state_index(pass, j);
         const std::int64_t weight = channel(r) * p.dstate + n;
         const bool valid = n < p.dstate;
-        omega[r][j] = valid ? F::prepare(p.A[weight]) : 0.0f;
+        omega[r][j] = valid ? finite(F::prepare(p.A[weight])) : 0.0f;
         if constexpr (kGeneral) {
           B_fixed[j] = valid && !p.variable_B ? p.B[weight] : 0.0f;
           C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;

@@ -69,25 +69,14 @@ lrnnx_status with_row_kind(RowKind kind, Launch launch) {
   }
 }
 
-// A kernel sees channel strides as 32-bit numbers, and a grid has at most 2^31 - 1 blocks.
-inline lrnnx_status validate_reach(std::int64_t blocks, std::int64_t seqlen,
-                                   std::span<const lrnnx_tensor* const> tensors) {
+// A kernel sees channel strides as 32-bit numbers.
+inline lrnnx_status validate_strides(std::span<const lrnnx_tensor* const> tensors) {
   constexpr std::int64_t kLargest = (std::int64_t{1} << 32) - 1;
   for (const lrnnx_tensor* tensor : tensors) {
     if (tensor->data != nullptr && tensor->stride_dim > kLargest) {
       return fail(LRNNX_UNSUPPORTED, "stride_dim is %lld; backend cuda takes at most %lld",
                   static_cast<long long>(tensor->stride_dim), static_cast<long long>(kLargest));
     }
-  }
-  constexpr std::int64_t kLongest = std::int64_t{1} << 30;
-  if (seqlen > kLongest) {
-    return fail(LRNNX_UNSUPPORTED, "seqlen is %lld; backend cuda takes at most %lld", static_cast<long long>(seqlen),
-                static_cast<long long>(kLongest));
-  }
-  if (blocks > 0x7fffffff) {
-    return fail(LRNNX_UNSUPPORTED,
-                "batch, groups and dim need %lld thread blocks; backend cuda takes at most 2147483647",
-                static_cast<long long>(blocks));
   }
   return LRNNX_OK;
 }
@@ -105,9 +94,14 @@ lrnnx_status launch(Kernel kernel, const char* name, std::int64_t blocks, std::i
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
     if (error != cudaSuccess) return fail_cuda(error, name);
   }
-  kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), static_cast<std::size_t>(shared_bytes),
-           static_cast<cudaStream_t>(stream)>>>(parameters);
-  const cudaError_t error = cudaGetLastError();
+  // Not <<<>>>, after which only cudaGetLastError() tells: that also returns, and clears, the caller's own earlier
+  // errors.
+  cudaLaunchConfig_t launch = {};
+  launch.gridDim = dim3(static_cast<unsigned>(blocks));
+  launch.blockDim = dim3(static_cast<unsigned>(threads));
+  launch.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+  launch.stream = static_cast<cudaStream_t>(stream);
+  const cudaError_t error = cudaLaunchKernelEx(&launch, kernel, parameters);
   return error == cudaSuccess ? LRNNX_OK : fail_cuda(error, name);
 }
 
@@ -127,8 +121,7 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   const std::int64_t kept_bytes =
       kGeneral ? passes * kChannelsPerLane * (kStatesPerPass / kStateLanes) * kWarps * 32 * 4 : 0;
 
-  if (const lrnnx_status status = validate_reach(blocks, problem.seqlen, time_tensors(args)); status != LRNNX_OK)
-    return status;
+  if (const lrnnx_status status = validate_strides(time_tensors(args)); status != LRNNX_OK) return status;
   const ForwardParameters parameters = {
       .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.z), time_tensor(args.deltaA),
                   time_tensor(args.out), time_tensor(args.out_z)},
@@ -171,10 +164,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t column_blocks = problem.batch * problem.groups * workspace.channel_blocks;
   const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0;
-  if (const lrnnx_status status = validate_reach(column_blocks * workspace.splits, problem.seqlen, time_tensors(args));
-      status != LRNNX_OK) {
-    return status;
-  }
+  if (const lrnnx_status status = validate_strides(time_tensors(args)); status != LRNNX_OK) return status;
 
   const float* carry = input(args.dlast_state);
   if (workspace.splits > 1) {
@@ -314,9 +304,6 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
     const auto is = [&](int lanes, int warps) {
       return configuration.state_lanes == lanes && configuration.warps == warps;
     };
-    if (is(8, 4) && configuration.channels_per_lane == 1) {
-      return detail::launch_forward<F, kKind, 8, 1, 4, false>(problem, args, configuration, device);
-    }
     if (is(8, 8)) return detail::launch_forward<F, kKind, 8, 2, 8, false>(problem, args, configuration, device);
     if (is(8, 4)) return detail::launch_forward<F, kKind, 8, 2, 4, false>(problem, args, configuration, device);
     if (is(16, 8)) return detail::launch_forward<F, kKind, 16, 1, 8, false>(problem, args, configuration, device);

@@ -9,9 +9,11 @@
 // their four steps out of them; stores go through a ring in shared memory. Rows are padded.
 #pragma once
 
+#include <cfloat>
 #include <cstdint>
 
 #include "common/cuda_async.cuh"
+#include "common/math.h"
 #include "selective_scan/lanes.cuh"
 #include "selective_scan/layout.h"
 
@@ -87,6 +89,11 @@ class BlockRows<false, kTensors> {
  private:
   Entry* entries_;
 };
+
+// Steps past the end have step 0 and must leave the state alone, also where A is infinite. NaN stays NaN.
+__device__ __forceinline__ float finite(float omega) {
+  return lrnnx::detail::at_most(lrnnx::detail::at_least(omega, -FLT_MAX), FLT_MAX);
+}
 
 __device__ __forceinline__ float4 load_quad(const unsigned char* shared, std::uint32_t offset) {
   return *reinterpret_cast<const float4*>(shared + offset);

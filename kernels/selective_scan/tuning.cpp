@@ -64,6 +64,24 @@ std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t
   return problem.batch * problem.groups * ceil_div(problem.dim / problem.groups, block_channels);
 }
 
+// What the kernels count in 32 bits.
+lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int64_t blocks) {
+  constexpr std::int64_t kLongest = std::int64_t{1} << 30, kMostBlocks = (std::int64_t{1} << 31) - 1;
+  if (problem.seqlen > kLongest) {
+    return fail(LRNNX_UNSUPPORTED, "seqlen is %lld; backend cuda takes at most %lld",
+                static_cast<long long>(problem.seqlen), static_cast<long long>(kLongest));
+  }
+  if (problem.dim / problem.groups > kLongest) {
+    return fail(LRNNX_UNSUPPORTED, "dim / groups is %lld; backend cuda takes at most %lld",
+                static_cast<long long>(problem.dim / problem.groups), static_cast<long long>(kLongest));
+  }
+  if (blocks > kMostBlocks) {
+    return fail(LRNNX_UNSUPPORTED, "batch, groups and dim need %lld thread blocks; backend cuda takes at most %lld",
+                static_cast<long long>(blocks), static_cast<long long>(kMostBlocks));
+  }
+  return LRNNX_OK;
+}
+
 }  // namespace
 
 bool needs_general_kernel(const lrnnx_selective_scan_problem& problem) {
@@ -84,6 +102,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     configuration = {.state_lanes = 16, .channels_per_lane = 1, .warps = 8, .stages = 4};
     if (blocks_of(problem, 16) * 4 < device.multiprocessors * 3) configuration.warps = 4;
   }
+  const bool two_stages = general || problem.seqlen % 4 != 0;
+  if (two_stages) configuration.stages = 2;
   const Field fields[] = {
       {"lanes", &configuration.state_lanes, ForwardConfiguration::kStateLanes},
       {"channels", &configuration.channels_per_lane, ForwardConfiguration::kChannelsPerLane},
@@ -93,14 +113,19 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
   const bool known =
       general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1 && configuration.warps == 4
-              : configuration.state_lanes * configuration.channels_per_lane == 16 ||
-                    (configuration.channels_per_lane == 1 && configuration.warps == 4);
+              : configuration.state_lanes * configuration.channels_per_lane == 16;
   if (!known) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: no forward kernel has %s; %s", to_string(configuration).c_str(),
                 general ? "for dstate > 16, fixed B or C, or deltaA there is lanes=8,channels=1,warps=4"
                         : "there are lanes=8,channels=2 and lanes=16,channels=1");
   }
-  return LRNNX_OK;
+  if (two_stages && configuration.stages != 2) {
+    return fail(LRNNX_INVALID_ARGUMENT, "configuration: stages=%lld is not allowed; %s takes 2",
+                static_cast<long long>(configuration.stages),
+                general ? "dstate > 16, fixed B or C, or deltaA" : "a seqlen that is no multiple of 4");
+  }
+  return validate_size(problem, blocks_of(problem, 32 / configuration.state_lanes * configuration.channels_per_lane *
+                                                       configuration.warps));
 }
 
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
@@ -129,7 +154,9 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
                 general ? "for dstate > 16, fixed B or C, or deltaA there is channels=1,warps=4"
                         : "there are channels=1,warps=8 and channels=2,warps=8");
   }
-  return LRNNX_OK;
+  // As many as there are: all but the last take the same number of tiles.
+  configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
+  return validate_size(problem, blocks() * configuration.splits);
 }
 
 std::string to_string(const ForwardConfiguration& configuration) {

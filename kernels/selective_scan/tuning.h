@@ -19,7 +19,7 @@ struct ForwardConfiguration {
   std::int64_t state_lanes;  // lanes that share one channel's states: 8, or 16 with one channel a lane
   std::int64_t channels_per_lane;
   std::int64_t warps;   // a block
-  std::int64_t stages;  // tiles of time in flight
+  std::int64_t stages;  // tiles of time in flight; rows that are not 16-byte aligned always take 2
 
   static constexpr std::int64_t kStateLanes[] = {8, 16};
   static constexpr std::int64_t kChannelsPerLane[] = {1, 2};

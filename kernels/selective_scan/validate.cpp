@@ -120,8 +120,9 @@ lrnnx_status validate_sizes(const lrnnx_selective_scan_problem& problem) {
   if (problem.groups > problem.dim || problem.dim % problem.groups != 0)
     return fail(LRNNX_INVALID_ARGUMENT, "groups is %lld, which does not divide dim = %lld",
                 static_cast<long long>(problem.groups), static_cast<long long>(problem.dim));
-  // The largest product that any tensor, buffer or index is made of, in bytes of the widest element.
-  if (product({problem.batch, problem.dim, problem.seqlen, problem.dstate, 64}) < 0)
+  // Every tensor, buffer and index is smaller, in bytes: the widest is what the CUDA backward sums over channels in, 4
+  // KiB for a tile of one channel, one step and one state.
+  if (product({problem.batch, problem.dim, problem.seqlen, problem.dstate, 8192}) < 0)
     return fail(LRNNX_INVALID_ARGUMENT,
                 "batch = %lld, dim = %lld, seqlen = %lld, dstate = %lld: their product does not fit 64 bits",
                 static_cast<long long>(problem.batch), static_cast<long long>(problem.dim),
@@ -367,7 +368,7 @@ lrnnx_status validate_args(const lrnnx_selective_scan_problem& problem, const lr
                 {"last_state", is.option(LRNNX_HAS_LAST_STATE), Axes::bdn, true, Access::write, a.last_state}});
   if (status != LRNNX_OK) return status;
   const Presence saved = is.option(LRNNX_SAVE_FOR_BACKWARD);
-  if (!saved.expected && a.saved != nullptr && a.saved_bytes != 0)
+  if (!saved.expected && a.saved != nullptr)
     return fail(LRNNX_INVALID_ARGUMENT, "saved is given, but must be null: %s", saved.text().c_str());
   if (lrnnx_status bad = validate_buffer("saved", a.saved, a.saved_bytes, needed.saved_bytes); bad != LRNNX_OK)
     return bad;

@@ -73,7 +73,8 @@ typedef struct lrnnx_variant {
 LRNNX_API int64_t lrnnx_variant_count(void);
 LRNNX_API lrnnx_status lrnnx_variant_at(int64_t index, lrnnx_variant* variant);
 
-/* A view of caller-owned memory, on the device for backend cuda. Rows along the last axis have unit stride.
+/* A view of caller-owned memory, on the device for backend cuda. Rows along the last axis have unit stride. Backend
+ * cuda reads inputs by whole 16-byte pieces: where data is not 16-byte aligned, also up to 12 bytes before it.
  * The strides are read for tensors with axes (B, D, L) only; every other tensor is contiguous. Both zero mean
  * contiguous; an input may broadcast over the batch with stride_batch 0 and stride_dim > 0. */
 typedef struct lrnnx_tensor {
