@@ -143,7 +143,8 @@ Json system_facts() {
           {"kernel", fmt::format("{} {} {}", kernel.sysname, kernel.release, kernel.machine)}};
 }
 
-// The arguments of this process, quoted so that a shell reads them back.
+// The arguments of this process, quoted so that a shell reads them back. Of absolute paths the last part: where
+// someone's files lie does not belong into results.
 std::string command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   const std::string raw{std::istreambuf_iterator<char>(file), {}};
@@ -151,7 +152,8 @@ std::string command_line() {
   std::string line;
   for (size_t begin = 0; begin < raw.size();) {
     const size_t end = std::min(raw.find('\0', begin), raw.size());
-    const std::string_view word(raw.data() + begin, end - begin);
+    std::string_view word(raw.data() + begin, end - begin);
+    if (word.starts_with('/')) word.remove_prefix(word.rfind('/') + 1);
     if (!line.empty()) line += ' ';
     if (!word.empty() && word.find_first_not_of(kPlain) == word.npos) {
       line += word;

@@ -194,15 +194,32 @@ TEST_F(Compare, ToleranceWidensOnlyForFewNumbers) {
   tensor_.shape = {1, 1, 2};
   got_ = {1, -1};
   expected_ = {1, -1};
-  EXPECT_DOUBLE_EQ(run().tolerance, 65 * kTolerance.rel_l2);  // participation ratio 2: 1 + 256 / 4
+  EXPECT_DOUBLE_EQ(run().tolerance, 9 * kTolerance.rel_l2);  // participation ratio 2: 1 + 32 / 4
   got_[0] = 1.001f;
   EXPECT_FALSE(run().passed);
-  // A thousand numbers that one dominates count as one.
-  tensor_.shape = {1, 1, 1000};
-  got_.assign(1000, 1e-4f);
-  got_[3] = 1;
+  // Four numbers that one dominates count as one.
+  tensor_.shape = {1, 1, 4};
+  got_ = {1, 1e-4f, 1e-4f, 1e-4f};
   expected_.assign(got_.begin(), got_.end());
-  EXPECT_NEAR(run().tolerance, 257 * kTolerance.rel_l2, 1e-3 * run().tolerance);
+  EXPECT_NEAR(run().tolerance, 33 * kTolerance.rel_l2, 1e-3 * run().tolerance);
+}
+
+TEST_F(Compare, OneLargeElementDoesNotExcuseTheOthers) {
+  tensor_.shape = {1, 1, 1000};
+  got_.assign(1000, 1);
+  got_[3] = 3e5f;
+  expected_.assign(got_.begin(), got_.end());
+  EXPECT_TRUE(run().passed);
+  std::fill(got_.begin() + 4, got_.end(), 0.f);
+  EXPECT_FALSE(run().passed);
+}
+
+TEST_F(Compare, AnEmptyTensorFails) {
+  tensor_.shape = {0};
+  got_.clear();
+  expected_.clear();
+  EXPECT_EQ(run().reason, "nothing to compare");
+  EXPECT_FALSE(run().passed);
 }
 
 TEST(Tolerance, OfModelInputsIsTight) {
