@@ -6,11 +6,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "harness/check.h"
 #include "harness/environment.h"
+#include "harness/error.h"
 #include "harness/output.h"
 #include "harness/suite.h"
 
@@ -208,31 +210,47 @@ ExitCode run_check(const Flags& flags) {
   Checker checker(flags.options);
   std::vector<CheckResult> results;
   std::map<std::string, int64_t> faults;  // by variant
+  const bool json_to_file = !flags.json.empty() && flags.json != "-";
+  if (json_to_file) std::signal(SIGPIPE, SIG_IGN);  // a reader of the text who goes away costs no results
+  std::string unwritten;                            // why the text no longer reaches the standard output
+  const auto say = [&](const std::string& text) {
+    if (!text_to_stdout || !unwritten.empty()) return;
+    try {
+      write_stdout(text);
+    } catch (const SystemError& error) {
+      if (!json_to_file) throw;
+      unwritten = error.what();
+    }
+  };
   for (const Problem& problem : problems) {
     if (live) fmt::print(stderr, "\r\x1b[K[{}/{}] {}", results.size() + 1, problems.size(), to_string(problem));
     results.push_back(checker.check(problem, backend(problem.backend)));
     const CheckResult& result = results.back();
     const bool fault = result.status == Status::failed || result.status == Status::error;
     if (live) fmt::print(stderr, "\r\x1b[K");
-    if (text_to_stdout && flags.verbose) write_stdout(line_of(result));
+    if (flags.verbose) say(line_of(result));
     if (fault) {
       const int64_t count = ++faults[variant_name(problem)];
-      if (text_to_stdout && (flags.verbose || count <= kFaultsShown)) write_stdout(fault_text(result, flags.options));
+      if (flags.verbose || count <= kFaultsShown) say(fault_text(result, flags.options));
     }
     if (fault && flags.fail_fast) break;
   }
-  if (text_to_stdout) {
-    for (const auto& [variant, count] : faults) {
-      if (flags.verbose || count <= kFaultsShown) continue;
-      write_stdout(fmt::format("{}: {} more like these (--verbose shows all)\n", variant, count - kFaultsShown));
-    }
-    write_stdout(summary_text(results, flags.options));
-  }
-  if (!flags.json.empty()) write_file(flags.json, json_text(results));
   if (!flags.quiet && results.size() < problems.size()) {
     fmt::print(stderr, "stopped by --fail-fast: {} of {} problems not run\n", problems.size() - results.size(),
                problems.size());
   }
+  std::vector<Output> outputs;
+  if (!flags.json.empty()) outputs.push_back({flags.json, json_text(results)});
+  if (text_to_stdout && unwritten.empty()) {
+    std::string text;
+    for (const auto& [variant, count] : faults) {
+      if (flags.verbose || count <= kFaultsShown) continue;
+      text += fmt::format("{}: {} more like these (--verbose shows all)\n", variant, count - kFaultsShown);
+    }
+    outputs.push_back({"-", text + summary_text(results, flags.options)});
+  }
+  write_outputs(std::move(outputs));
+  if (!unwritten.empty()) throw SystemError(unwritten);
   return exit_code_of(results);
 }
 

@@ -28,7 +28,7 @@ constexpr const char* kFooter =
     "  lrnnx-bench check -f '*.backward.*' -b cpu     only these, on the processor\n"
     "  lrnnx-bench sweep -a seqlen=[2^10:2^16:x2]     how fast, over these lengths\n"
     "lrnnx-check is lrnnx-bench check. Data go to stdout, progress and messages to stderr; NO_COLOR is honoured.\n"
-    "Exit code: 0 fine, 1 wrong numbers, 2 usage, 3 CUDA or system error, 4 nothing ran.";
+    "Exit code: 0 fine, 1 wrong numbers or an impossible time, 2 usage, 3 CUDA or system error, 4 nothing ran.";
 
 std::string version_text() {
   return fmt::format(

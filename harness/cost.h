@@ -19,7 +19,8 @@ struct Cost {
 
 Cost cost(const Problem& problem);
 
-// No variant can be faster than this on a machine with these ceilings.
+// No variant can be faster than this on a machine with these ceilings. It leaves out what a forward saves for the
+// backward, and so stays a lower bound.
 struct Floor {
   double ms = 0;
   std::string binds;  // "DRAM", "exp2" or "issue": the unit that is busy all the time

@@ -79,12 +79,14 @@ const Metric kMetrics[] = {
      [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_deviation) : Value(); }},
     {"samples", "", "launches timed", "samples", Shown::always, "{}",
      [](const Row& row) -> Value { return row.summary ? Value(static_cast<int64_t>(row.summary->count)) : Value(); }},
-    {"sampling", "", "complete, or timed out before there were enough samples", "sampling", Shown::if_varies, "",
+    {"sampling", "", "complete; timed out or stopped: before there were enough samples", "sampling", Shown::if_varies,
+     "",
      [](const Row& row) -> Value {
-       return row.measurement ? Value(row.measurement->timed_out ? "timed out" : "complete") : Value();
+       if (!row.measurement) return {};
+       return row.measurement->stopped ? "stopped" : row.measurement->timed_out ? "timed out" : "complete";
      }},
-    {"floor_ms", "ms", "least time that the machine's measured ceilings allow", "floor ms", Shown::always, "{:.4f}",
-     [](const Row& row) -> Value { return row.floor ? Value(row.floor->ms) : Value(); }},
+    {"floor_ms", "ms", "least time that the machine's measured ceilings allow with cold caches", "floor ms",
+     Shown::always, "{:.4f}", [](const Row& row) -> Value { return row.floor ? Value(row.floor->ms) : Value(); }},
     {"floor_fraction", "%", "floor over median", "of floor", Shown::always, "{:.1f} %",
      [](const Row& row) -> Value {
        if (!row.floor || !row.summary || !(row.summary->median > 0)) return {};

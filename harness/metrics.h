@@ -39,7 +39,7 @@ struct Row {
   std::optional<Measurement> measurement;
   std::optional<Summary> summary;  // of the measurement's samples
   Cost cost;
-  std::optional<Floor> floor;
+  std::optional<Floor> floor;  // of a cold row
   std::optional<lrnnx_memory> memory;
   std::string configuration;
 };

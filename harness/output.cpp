@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,6 +77,19 @@ void write_stdout(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     fail("the standard output", errno);
   }
+}
+
+void write_outputs(std::vector<Output> outputs) {
+  std::stable_partition(outputs.begin(), outputs.end(), [](const Output& output) { return output.path != "-"; });
+  std::vector<std::string> failures;
+  for (const Output& output : outputs) {
+    try {
+      write_file(output.path, output.text);
+    } catch (const SystemError& error) {
+      failures.emplace_back(error.what());
+    }
+  }
+  if (!failures.empty()) throw SystemError(fmt::format("{}", fmt::join(failures, "\n")));
 }
 
 std::string format_table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {

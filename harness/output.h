@@ -15,6 +15,15 @@ void write_file(const std::string& path, std::string_view text);
 // Writes to the standard output and flushes. Throws SystemError if it cannot be written.
 void write_stdout(std::string_view text);
 
+// What goes where; the path as write_file takes it.
+struct Output {
+  std::string path, text;
+};
+
+// The files first: whoever reads the standard output may go away, and the signal that then comes ends the program.
+// Tries all, then throws SystemError with every failure.
+void write_outputs(std::vector<Output> outputs);
+
 // Columns as wide as their widest cell, two spaces apart; numbers are right-aligned by `right`.
 struct Column {
   std::string heading;

@@ -90,15 +90,6 @@ void parse_variant(std::string_view word, Problem& problem) {
   }
 }
 
-uint64_t parse_seed(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
-    throw UsageError(fmt::format("seed '{}': expected a whole number from 0 to 2^64 - 1", text));
-  }
-  return value;
-}
-
 }  // namespace
 
 std::span<const ShapeAxis> shape_axes() { return kShapeAxes; }
@@ -133,6 +124,15 @@ int64_t parse_integer(std::string_view text, std::string_view what) {
     }
   }
   return value >= 1 ? value : refuse();
+}
+
+uint64_t parse_seed(std::string_view text, std::string_view what) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
+    throw UsageError(fmt::format("{} '{}': expected a whole number from 0 to 2^64 - 1", what, text));
+  }
+  return value;
 }
 
 std::string to_string(const Options& options) {
@@ -200,7 +200,7 @@ Problem parse_problem(std::string_view line) {
     if (axis != std::end(kShapeAxes)) problem.shape.*axis->value = parse_integer(value, key);
     if (key == "options") problem.options = parse_options(value);
     if (key == "fill") problem.fill = value;
-    if (key == "seed") problem.seed = parse_seed(value);
+    if (key == "seed") problem.seed = parse_seed(value, "seed");
     if (key == "config") problem.configuration = value;
   }
   for (const char* required : {"variant", "batch", "dim", "seqlen", "dstate"}) {

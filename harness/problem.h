@@ -71,6 +71,9 @@ uint64_t data_seed(const Problem& problem);
 // Whole numbers as every text of the harness takes them: 1024, 2^10.
 int64_t parse_integer(std::string_view text, std::string_view what);
 
+// The seed of a problem line and of --seed; `what` names it in the message.
+uint64_t parse_seed(std::string_view text, std::string_view what);
+
 // `a, b or c`, for messages that list what is allowed.
 std::string join_or(const std::vector<std::string>& words);
 

@@ -73,12 +73,10 @@ std::string columns_text(const std::vector<const Row*>& rows) {
       numeric = numeric || std::holds_alternative<double>(value) || std::holds_alternative<int64_t>(value);
       values.push_back(table_text(metric, value));
     }
-    // A metric that a row does not have (save, of a backward) varies no more for that.
-    const auto first = std::ranges::find_if(values, [](const std::string& value) { return value != kAbsent; });
-    const bool varies =
-        std::any_of(first, values.end(), [&](const std::string& value) { return value != kAbsent && value != *first; });
+    const std::string& first = values.front();
+    const bool varies = std::ranges::any_of(values, [&](const std::string& value) { return value != first; });
     if (metric.shown == Shown::if_varies && !varies) {
-      if (first != values.end()) shared += fmt::format("{}{} {}", shared.empty() ? "" : ", ", metric.heading, *first);
+      if (first != kAbsent) shared += fmt::format("{}{} {}", shared.empty() ? "" : ", ", metric.heading, first);
       continue;
     }
     columns.push_back({metric.heading, numeric});

@@ -283,6 +283,8 @@ std::vector<std::string> selected_backends(const std::string& flag) {
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
+  if (file && file.peek() == std::ifstream::traits_type::eof() && !file.bad())
+    throw UsageError(fmt::format("suite {}: the file is empty; expected a JSON object with \"cases\"", path));
   std::stringstream text;
   if (!(text << file.rdbuf())) throw SystemError(fmt::format("cannot read {}", path));
   return text.str();
@@ -412,7 +414,11 @@ void add_selection_flags(CLI::App& app, Selection& selection, const std::string&
                  "cpu, cuda or all; without it cuda if there is a device, else cpu, or what a problem line says")
       ->type_name("NAME")
       ->group("Selection");
-  app.add_option("--seed", selection.seed, "Seed of the inputs of every problem")->type_name("N")->group("Selection");
+  app.add_option_function<std::string>(
+         "--seed", [&selection](const std::string& text) { selection.seed = parse_seed(text, "--seed"); },
+         "Seed of the inputs of every problem")
+      ->type_name("N")
+      ->group("Selection");
   app.add_option("--config", selection.configuration,
                  "Launch configuration for every problem, as KEY=VALUE,KEY=VALUE (see the column configuration)")
       ->type_name("TEXT")

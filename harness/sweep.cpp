@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <map>
@@ -28,7 +30,7 @@ constexpr double kNoisySpread = 0.2;
 
 volatile std::sig_atomic_t g_signal = 0;
 
-// While it lives, the first SIGINT or SIGTERM lets the problem in flight finish, so that what was measured is reported;
+// While it lives, the first SIGINT or SIGTERM lets the sample in flight finish, so that what was measured is reported;
 // the second one ends the program at once.
 class StopOnSignal {
  public:
@@ -160,13 +162,16 @@ class Sweep {
     Case prepared(row.problem, backend);
     row.memory = prepared.memory();
     row.configuration = prepared.configuration();
-    row.floor = floor_of(row.cost, ceilings);
     row.exit_code = ExitCode::ok;
     std::vector<Row> rows;
     for (const CacheState state : states_) {
+      if (g_signal != 0 && !rows.empty()) break;
       MeasureOptions options = options_.measure;
       options.cache = state;
+      options.stop = &g_signal;
       row.cache = state;
+      row.floor.reset();  // what lies in a cache is read faster than the floor supposes
+      if (state == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
       row.measurement = measure(
           timer, [&] { prepared.launch(); }, options, to_string(row.problem));
       row.summary = summarize(row.measurement->samples_ms);
@@ -185,23 +190,6 @@ class Sweep {
     return *timer;
   }
 
-  // Doubts about a time that was taken.
-  static Row judged(Row row, const Ceilings& ceilings) {
-    const double ms = row.summary->median;
-    const double copy_ms = 1e3 * row.cost.bytes / ceilings.copy_bytes_per_second;
-    if (row.cache == CacheState::cold && ms * kCopyTolerance < copy_ms) {
-      row.verdict = Verdict::invalid;
-      row.reason = fmt::format(
-          "{:.4f} ms is less than the {:.4f} ms that copying its bytes takes here: the caches were "
-          "not cold, or the ceiling was measured too low",
-          ms, copy_ms);
-    }
-    if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
-      row.note = fmt::format("within {:g} times an empty kernel", kShortLaunch);
-    if (row.summary->relative_spread() > kNoisySpread) row.note += row.note.empty() ? "noisy" : "; noisy";
-    return row;
-  }
-
   const SweepOptions& options_;
   Progress progress_;
   std::vector<CacheState> states_;
@@ -210,7 +198,37 @@ class Sweep {
   Report report_;
 };
 
+// Of a flag; CLI11's own ranges let a NaN through.
+CLI::Validator seconds(bool zero_allowed) {
+  const auto check = [zero_allowed](const std::string& text) -> std::string {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size() && std::isfinite(value) &&
+        (zero_allowed ? value >= 0 : value > 0))
+      return "";
+    return fmt::format("'{}': expected a finite number of seconds, {}", text, zero_allowed ? "0 or more" : "above 0");
+  };
+  return CLI::Validator(check, "");
+}
+
 }  // namespace
+
+Row judged(Row row, const Ceilings& ceilings) {
+  const double ms = row.summary->median;
+  const double copy_ms = 1e3 * row.cost.bytes / ceilings.copy_bytes_per_second;
+  if (row.cache == CacheState::cold && ms * kCopyTolerance < copy_ms) {
+    row.verdict = Verdict::invalid;
+    row.exit_code = ExitCode::wrong_numbers;
+    row.reason = fmt::format(
+        "{:.4f} ms is less than the {:.4f} ms that copying its bytes takes here: the caches were "
+        "not cold, or the ceiling was measured too low",
+        ms, copy_ms);
+  }
+  if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
+    row.note = fmt::format("within {:g} times an empty kernel", kShortLaunch);
+  if (row.summary->relative_spread() > kNoisySpread) row.note += row.note.empty() ? "noisy" : "; noisy";
+  return row;
+}
 
 Report sweep(const std::vector<Problem>& problems, const SweepOptions& options) {
   const StopOnSignal stop;
@@ -252,16 +270,19 @@ int run_sweep(const SweepOptions& options) {
   }
 
   const Report report = sweep(problems, options);
-  if (options.json != "-" && options.csv != "-") write_stdout(table_text(report));
-  const auto write = [](const std::string& path, const std::string& text) {
-    if (!path.empty()) write_file(path, text);
-  };
-  write(options.json, json_text(report));
-  write(options.csv, csv_text(report));
+  const auto invalid = std::ranges::count(report.rows, Verdict::invalid, &Row::verdict);
+  if (invalid > 0)
+    fmt::print(stderr, "{} of {} rows invalid: faster than copying their bytes\n", invalid, report.rows.size());
+  const std::string json = json_text(report), csv = csv_text(report);
+  std::vector<Output> outputs;
+  if (!options.json.empty()) outputs.push_back({options.json, json});
+  if (!options.csv.empty()) outputs.push_back({options.csv, csv});
   if (!options.out.empty()) {
-    write(options.out + "/sweep.json", json_text(report));
-    write(options.out + "/sweep.csv", csv_text(report));
+    outputs.push_back({options.out + "/sweep.json", json});
+    outputs.push_back({options.out + "/sweep.csv", csv});
   }
+  if (options.json != "-" && options.csv != "-") outputs.push_back({"-", table_text(report)});
+  write_outputs(std::move(outputs));
   return exit_code_of(report);
 }
 
@@ -278,10 +299,10 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--min-time", options->measure.min_seconds, "Seconds of samples at least")
-      ->check(CLI::NonNegativeNumber)
+      ->check(seconds(true))
       ->capture_default_str();
   command->add_option("--timeout", options->measure.timeout_seconds, "Seconds to spend on one measurement at most")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds(false))
       ->capture_default_str();
   command->add_option("--json", options->json,
                       "Write everything, with every sample, to this file; - is stdout, in the table's place");

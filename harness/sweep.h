@@ -25,14 +25,18 @@ struct SweepOptions {
 };
 
 // Runs the problems one after the other; what goes wrong with one is its row's verdict and stops no other. SIGINT or
-// SIGTERM ends it after the problem in flight.
+// SIGTERM ends it after the sample in flight.
 Report sweep(const std::vector<Problem>& problems, const SweepOptions& options);
 
-// The gravest of the rows: wrong numbers, then a broken machine, then a refused argument; nothing_ran if all were
-// skipped. 128 + the signal if one ended the sweep.
+// The row with the doubts about its time: invalid, with the exit code of wrong numbers, if a cold one is faster than
+// copying its bytes; a note if the time says little.
+Row judged(Row row, const Ceilings& ceilings);
+
+// The gravest of the rows: wrong numbers or times, then a broken machine, then a refused argument; nothing_ran if all
+// were skipped. 128 + the signal if one ended the sweep.
 int exit_code_of(const Report& report);
 
-// Selects, sweeps, prints the table and writes the files. Returns the exit code.
+// Selects, sweeps, writes the files and then the table. Returns the exit code.
 int run_sweep(const SweepOptions& options);
 
 // Registers `sweep`; its callback stores the exit code.

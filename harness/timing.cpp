@@ -69,6 +69,10 @@ Measurement measure(Timer& timer, const std::function<void()>& launch, const Mea
     if (static_cast<int64_t>(measurement.samples_ms.size()) >= options.min_samples &&
         total_ms >= 1e3 * options.min_seconds)
       return measurement;
+    if (options.stop && *options.stop != 0) {
+      measurement.stopped = true;
+      return measurement;
+    }
     if (seconds_since(begin) >= options.timeout_seconds) {
       measurement.timed_out = true;
       return measurement;

@@ -1,6 +1,7 @@
 // Times one launch at a time, cold or warm, and keeps every sample.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,17 +31,19 @@ std::unique_ptr<Timer> make_timer(Backend& backend);
 struct MeasureOptions {
   CacheState cache = CacheState::cold;
   int64_t min_samples = 10;
-  double min_seconds = 0.5;     // of the samples' own time
-  double timeout_seconds = 15;  // of everything, untimed parts included
+  double min_seconds = 0.5;                          // of the samples' own time
+  double timeout_seconds = 15;                       // of everything, untimed parts included
+  const volatile std::sig_atomic_t* stop = nullptr;  // ends the sampling once it is not 0, as a timeout does
 };
 
 struct Measurement {
   CacheState cache = CacheState::cold;
   std::vector<double> samples_ms;  // at least one, in the order taken
   bool timed_out = false;          // before the minima of the options were reached
+  bool stopped = false;            // likewise, by `stop` of the options
 };
 
-// One untimed launch, then samples until there are enough. A timeout still leaves one sample.
+// One untimed launch, then samples until there are enough. A timeout or a stop still leaves one sample.
 Measurement measure(Timer& timer, const std::function<void()>& launch, const MeasureOptions& options,
                     const std::string& name);
 

@@ -151,6 +151,26 @@ TEST(CliCheck, AFileThatCannotBeWrittenIsASystemErrorAndLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(directory / "."));
 }
 
+TEST(CliCheck, AReaderWhoGoesAwayCostsNoFile) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "check.json";
+  run_program("check --verbose " + problem() + "-a seqlen=1:20 --json " + file + " 2>&1 | true");
+  ASSERT_TRUE(std::filesystem::exists(file));
+  EXPECT_EQ(Json::parse(read_text(file)).at("summary").at("problems"), 20);
+}
+
+TEST(CliCheck, ASeedIsRefusedAsInAProblemLine) {
+  for (const std::string seed : {"-1", "99999999999999999999999", "1.5", "''"})
+    expect_usage_error("check " + problem() + "--seed " + seed, {"seed", "from 0 to 2^64 - 1"});
+}
+
+TEST(CliCheck, AnEmptySuiteFileIsAUsageError) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "empty.json";
+  std::ofstream(file).flush();
+  expect_usage_error("check --suite " + file, {file.c_str(), "empty"});
+}
+
 TEST(CliCheck, AFullStandardOutputIsASystemError) {
   const std::string command = std::string("'") + LRNNX_BINARY_DIR + "/bin/lrnnx-bench' list >/dev/full 2>/dev/null";
   const int status = std::system(command.c_str());

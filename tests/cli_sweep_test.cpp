@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -125,10 +127,12 @@ TEST(CliSweep, WithoutAGpuTheCudaBackendIsSkippedInWordsWithExitCode4) {
 
 TEST(CliSweep, BadArgumentsAreUsageErrorsThatNameWhatWasGiven) {
   const std::pair<const char*, const char*> cases[] = {
-      {"-a seqlne=5", "seqlne"},         {"-a seqlen=0", "seqlen"},          {"-a seqlen=many", "many"},
-      {"--suite no-such", "no-such"},    {"--filter nothing", "nothing"},    {"--direction sideways", "sideways"},
-      {"--backend quantum", "quantum"},  {"--min-samples 0", "min-samples"}, {"--timeout -1", "timeout"},
-      {"--no-such-flag", "no-such-flag"}};
+      {"-a seqlne=5", "seqlne"},          {"-a seqlen=0", "seqlen"},          {"-a seqlen=many", "many"},
+      {"--suite no-such", "no-such"},     {"--filter nothing", "nothing"},    {"--direction sideways", "sideways"},
+      {"--backend quantum", "quantum"},   {"--min-samples 0", "min-samples"}, {"--timeout -1", "timeout"},
+      {"--no-such-flag", "no-such-flag"}, {"--timeout 0", "above 0"},         {"--timeout nan", "finite"},
+      {"--timeout inf", "finite"},        {"--min-time nan", "0 or more"},    {"--min-time inf", "finite"},
+      {"--min-time 1s", "'1s'"}};
   for (const auto& [arguments, named] : cases) {
     const ProgramResult result = run_program(std::string("sweep ") + arguments);
     EXPECT_EQ(result.exit_code, 2) << arguments;
@@ -142,6 +146,37 @@ TEST(CliSweep, AFileThatCannotBeWrittenIsASystemErrorBeforeAnythingIsTimed) {
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_NE(result.err.find("/no/such/directory"), std::string::npos) << result.err;
   EXPECT_EQ(result.err.find("[1/"), std::string::npos) << result.err;
+}
+
+TEST(CliSweep, AReaderWhoGoesAwayCostsNoFile) {
+  const TemporaryDirectory directory;
+  const std::string json = directory / "sweep.json", csv = directory / "sweep.csv";
+  run_program(sweep("--quiet --json " + json + " --csv " + csv + " | true"));
+  EXPECT_TRUE(Json::accept(read_text(json)));
+  EXPECT_TRUE(std::filesystem::exists(csv));
+}
+
+TEST(CliSweep, AFileThatFailsCostsNeitherTheOthersNorTheTable) {
+  const TemporaryDirectory directory;
+  const std::string csv = directory / "sweep.csv";
+  const ProgramResult result = run_program(sweep("--quiet --json /dev/full --csv " + csv));
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.err.find("cannot write /dev/full"), std::string::npos) << result.err;
+  EXPECT_TRUE(std::filesystem::exists(csv));
+  EXPECT_NE(result.out.find("verdict"), std::string::npos) << result.out;
+}
+
+TEST(CliSweep, ASignalEndsALongMeasurementAndKeepsWhatWasTaken) {
+  const TemporaryDirectory directory;
+  const std::string json = directory / "sweep.json";
+  // Without the stop the first problem alone would take its 1000 s; the kill would leave neither code nor file.
+  const std::string command = std::string("timeout --preserve-status --kill-after=60 2 '") + LRNNX_BINARY_DIR +
+                              "/bin/lrnnx-bench' " + sweep("--quiet --timeout 1000 --json " + json, 1'000'000'000) +
+                              " >/dev/null";
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 143);
+  EXPECT_EQ(Json::parse(read_text(json)).at("complete"), false);
 }
 
 TEST(CliInfo, DescribesMachineAndBuildAndMeasuresTheCpu) {

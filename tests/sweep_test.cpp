@@ -124,6 +124,8 @@ TEST(Sweep, ColdAndWarmAreARowEach) {
   ASSERT_EQ(report.rows.size(), 2u);
   EXPECT_EQ(report.rows[0].cache, CacheState::cold);
   EXPECT_EQ(report.rows[1].cache, CacheState::warm);
+  EXPECT_TRUE(report.rows[0].floor.has_value());
+  EXPECT_FALSE(report.rows[1].floor.has_value()) << "a warm time may beat what bounds a cold one";
 }
 
 TEST(Sweep, WhatTheLibraryRefusesIsAnErrorOfItsRowAndStopsNoOther) {
@@ -162,6 +164,22 @@ TEST(Sweep, ExitCodeNamesTheWorstThatHappened) {
   Report stopped = report_of({passed});
   stopped.signal = 15;
   EXPECT_EQ(exit_code_of(stopped), 143);
+}
+
+TEST(Sweep, AColdTimeBelowThatOfCopyingItsBytesIsInvalidAndFailsTheSweep) {
+  Row row = timed_row(tiny());
+  Ceilings ceilings;
+  ceilings.copy_bytes_per_second = row.cost.bytes / 3e-3;  // the median is 2 ms
+  const Row invalid = judged(row, ceilings);
+  EXPECT_EQ(invalid.verdict, Verdict::invalid);
+  EXPECT_NE(invalid.reason.find("3.0000 ms"), std::string::npos) << invalid.reason;
+  EXPECT_EQ(exit_code_of(report_of({timed_row(tiny()), invalid})), 1);
+
+  row.cache = CacheState::warm;
+  EXPECT_EQ(judged(row, ceilings).verdict, Verdict::passed);
+  row.cache = CacheState::cold;
+  ceilings.copy_bytes_per_second = row.cost.bytes / 1e-3;
+  EXPECT_EQ(judged(row, ceilings).verdict, Verdict::passed);
 }
 
 TEST(Metrics, TagsAreUniqueAndEveryMetricIsDescribed) {
@@ -217,6 +235,17 @@ TEST(Table, SaysOnceWhatIsTheSameInEveryRowAndMakesAColumnOfWhatVaries) {
   other.options.z = false;
   const std::string varied = table_text(report_of({timed_row(tiny()), timed_row(other)}));
   EXPECT_NE(varied.find("  options\n"), std::string::npos) << varied;
+}
+
+TEST(Table, WhatOnlySomeRowsHaveIsAColumn) {
+  Row noisy = timed_row(tiny());
+  noisy.note = "noisy";
+  const std::string some = table_text(report_of({noisy, timed_row(tiny())}));
+  EXPECT_EQ(some.find("note noisy"), std::string::npos) << some;
+  EXPECT_NE(some.find("  note\n"), std::string::npos) << some;
+  const std::string all = table_text(report_of({noisy, noisy}));
+  EXPECT_NE(all.find("note noisy"), std::string::npos) << all;
+  EXPECT_EQ(table_text(report_of({timed_row(tiny())})).find("note"), std::string::npos);
 }
 
 TEST(Table, GivesTheReasonAndTheReproLineOfWhatDidNotPass) {

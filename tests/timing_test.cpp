@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <csignal>
 #include <stdexcept>
 #include <thread>
 
@@ -63,6 +64,17 @@ TEST(Timing, ATimeoutStillLeavesOneSampleAndSaysSo) {
       {.min_samples = 1'000'000, .min_seconds = 0, .timeout_seconds = 1e-3}, "");
   EXPECT_EQ(measurement.samples_ms.size(), 1u);
   EXPECT_TRUE(measurement.timed_out);
+}
+
+TEST(Timing, AStopEndsTheSamplingAndKeepsWhatWasTaken) {
+  FakeTimer timer(1);
+  volatile std::sig_atomic_t stop = 0;
+  int launches = 0;
+  const Measurement measurement = measure(
+      timer, [&] { stop = ++launches == 4; }, {.min_samples = 1'000'000, .min_seconds = 0, .stop = &stop}, "");
+  EXPECT_EQ(measurement.samples_ms.size(), 3u);  // the first launch is not timed
+  EXPECT_TRUE(measurement.stopped);
+  EXPECT_FALSE(measurement.timed_out);
 }
 
 TEST(Timing, TakesSamplesInTheCacheStateThatWasAskedFor) {
