@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -165,7 +166,9 @@ std::vector<std::pair<int64_t, int64_t>> lengths_and_states() {
 }
 
 INSTANTIATE_TEST_SUITE_P(SelectiveScanCpu, ShapeTest, testing::ValuesIn(lengths_and_states()), [](const auto& info) {
-  return "L" + std::to_string(info.param.first) + "N" + std::to_string(info.param.second);
+  std::ostringstream name;
+  name << 'L' << info.param.first << 'N' << info.param.second;
+  return name.str();
 });
 
 TEST(SelectiveScanCpu, ChannelsThatFillNoVectorAreRight) {
