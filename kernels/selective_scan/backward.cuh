@@ -12,7 +12,7 @@
 //                           over time:     domega += w step                (in the lane's registers)
 //   finish    each lane turns the sums of its own quads into du, ddelta, ddeltaA
 //
-// Sums over the block's warps go through a double buffer guarded by mbarriers: a warp arrives when its part is
+// Sums over the block's warps go through a double buffer guarded by mbarriers: a warp's lanes arrive when its part is
 // written, goes on, and waits only one block of quads later, so that warps may drift apart without running loose.
 // Every sum has a fixed order: partial sums of blocks and time segments go to the workspace and finalize.cuh adds them.
 //
