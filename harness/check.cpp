@@ -121,7 +121,8 @@ void Checker::run(const Problem& problem, Backend& backend, CheckResult& result)
 
   const OracleTensors& oracle = expected(problem, launched.inputs());
   for (const TensorSpec& tensor : launched.outputs()) {
-    result.tensors.push_back(compare(tensor, outputs.at(tensor.name), oracle.at(tensor.name), tolerance_of(problem)));
+    result.tensors.push_back(
+        compare(tensor, outputs.at(tensor.name), oracle.at(tensor.name).value, tolerance_of(problem)));
     if (!result.tensors.back().passed) reasons.push_back(describe(result.tensors.back()));
   }
   result.reason = join_reasons(reasons);

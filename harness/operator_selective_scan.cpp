@@ -264,12 +264,12 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
   if (is_backward(problem)) {
     reference::Gradients gradients = reference::backward(definition, values, widen("dout"), widen("dlast_state"));
     for (const Row& row : kInputs) {
-      if (is_present(row, problem)) expected[gradient_name(row)] = std::move(gradients.*row.oracle_gradient);
+      if (is_present(row, problem)) expected[gradient_name(row)].value = std::move(gradients.*row.oracle_gradient);
     }
   } else {
     reference::Outputs outputs = reference::forward(definition, values);
     for (const Row& row : kOutputs) {
-      if (is_present(row, problem)) expected[row.name] = std::move(outputs.*row.oracle_output);
+      if (is_present(row, problem)) expected[row.name].value = std::move(outputs.*row.oracle_output);
     }
   }
   return expected;

@@ -33,6 +33,16 @@ std::vector<TensorSpec> tensors(const Problem& problem);
 
 // Values on the host, by tensor name; complex interleaved.
 using HostTensors = std::map<std::string, std::vector<float>>;
-using OracleTensors = std::map<std::string, std::vector<double>>;
+
+// What a tensor should be, and how far an honest 32-bit computation may stray from it. G1, G2 and F have one number an
+// element, that of a complex element for the modulus of its error.
+struct OracleTensor {
+  std::vector<double> value;  // complex interleaved
+  std::vector<double> G1;     // absolute gauge
+  std::vector<double> G2;     // running error
+  std::vector<double> F;      // underflow floor
+  double S1_env = 0;          // how far three plain 32-bit computations stray, in units of G1
+};
+using OracleTensors = std::map<std::string, OracleTensor>;
 
 }  // namespace lrnnx::bench
