@@ -83,6 +83,20 @@ nlohmann::ordered_json to_json(const Ceilings& ceilings) {
           {"not_measured", ceilings.not_measured}};
 }
 
+Ceilings ceilings_from_json(const nlohmann::ordered_json& json) {
+  const auto optional = [&](const char* key) {
+    const auto& value = json.at(key);
+    return value.is_null() ? std::optional<double>() : value.get<double>();
+  };
+  return {.backend = json.at("backend"),
+          .copy_bytes_per_second = json.at("copy_bytes_per_second"),
+          .exp2_per_second = optional("exp2_per_second"),
+          .issue_slots_per_second = optional("issue_slots_per_second"),
+          .clock_hz = optional("clock_hz"),
+          .empty_launch_ms = optional("empty_launch_ms"),
+          .not_measured = json.at("not_measured")};
+}
+
 std::string to_string(const Ceilings& ceilings) {
   std::string text = fmt::format("copy {:.1f} GB/s", 1e-9 * ceilings.copy_bytes_per_second);
   if (ceilings.exp2_per_second) text += fmt::format(", exp2 {:.2f} T/s", 1e-12 * *ceilings.exp2_per_second);

@@ -24,6 +24,8 @@ struct Ceilings {
 Ceilings measure_ceilings(Backend& backend);
 
 nlohmann::ordered_json to_json(const Ceilings& ceilings);
+// The inverse; throws nlohmann::json::exception if a key is missing or of another type.
+Ceilings ceilings_from_json(const nlohmann::ordered_json& json);
 // "copy 2.95 TB/s, exp2 4.18 T/s, ..."
 std::string to_string(const Ceilings& ceilings);
 

@@ -9,6 +9,7 @@
 #include "harness/backend.h"
 #include "harness/build_info.h"
 #include "harness/check_command.h"
+#include "harness/compare_command.h"
 #include "harness/error.h"
 #include "harness/info.h"
 #include "harness/list.h"
@@ -27,8 +28,10 @@ constexpr const char* kFooter =
     "  lrnnx-bench check                              is every variant right? (suites/check.json)\n"
     "  lrnnx-bench check -f '*.backward.*' -b cpu     only these, on the processor\n"
     "  lrnnx-bench sweep -a seqlen=[2^10:2^16:x2]     how fast, over these lengths\n"
+    "  lrnnx-bench compare old.json new.json          what became slower\n"
     "lrnnx-check is lrnnx-bench check. Data go to stdout, progress and messages to stderr; NO_COLOR is honoured.\n"
-    "Exit code: 0 fine, 1 wrong numbers or an impossible time, 2 usage, 3 CUDA or system error, 4 nothing ran.";
+    "Exit code: 0 fine, 1 wrong numbers or an impossible time, 2 usage, 3 CUDA or system error, 4 nothing ran,\n"
+    "5 slower than the baseline, 6 ambiguous (with --strict).";
 
 std::string version_text() {
   return fmt::format(
@@ -62,6 +65,7 @@ int run_cli(int argc, char** argv) {
   add_list_command(app, exit_code);
   add_check_command(app, exit_code);
   add_sweep_command(app, exit_code);
+  add_compare_command(app, exit_code);
   add_info_command(app, exit_code);
   try {
     app.parse(arguments(argc, argv));

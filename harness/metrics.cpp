@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace lrnnx::bench {
 namespace {
@@ -119,6 +120,8 @@ const Metric kMetrics[] = {
      }},
     {"verdict", "", "passed, failed, skipped, error, unchecked, or invalid (faster than the machine can be)", "verdict",
      Shown::always, "", [](const Row& row) -> Value { return std::string(to_string(row.verdict)); }},
+    {"exit_code", "", "of a program that runs only this row", "exit code", Shown::never, "{}",
+     [](const Row& row) -> Value { return static_cast<int64_t>(row.exit_code); }},
     {"configuration", "", "launch configuration that ran", "configuration", Shown::always, "",
      [](const Row& row) -> Value { return row.configuration.empty() ? Value() : Value(row.configuration); }},
     {"options", "", "optional parts of the operator; B and C mean variable B and C", "options", Shown::if_varies, "",
@@ -155,10 +158,10 @@ const char* to_string(Verdict verdict) {
 
 std::span<const Metric> metrics() { return kMetrics; }
 
-std::string table_text(const Metric& metric, const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* number = std::get_if<double>(&value)) return fmt::format(fmt::runtime(metric.format), *number);
-  if (const auto* count = std::get_if<int64_t>(&value)) return fmt::format(fmt::runtime(metric.format), *count);
+std::string table_text(const Metric& metric, const nlohmann::ordered_json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_integer()) return fmt::format(fmt::runtime(metric.format), value.get<int64_t>());
+  if (value.is_number()) return fmt::format(fmt::runtime(metric.format), value.get<double>());
   return kAbsent;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -67,7 +68,7 @@ std::span<const Metric> metrics();
 // What the table shows where there is no value.
 inline constexpr char kAbsent[] = "-";
 
-// As the table shows it.
-std::string table_text(const Metric& metric, const Value& value);
+// As the table shows it; `value` as in a row's JSON.
+std::string table_text(const Metric& metric, const nlohmann::ordered_json& value);
 
 }  // namespace lrnnx::bench

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <string_view>
+#include <vector>
 
 #include "harness/output.h"
 
@@ -24,43 +26,20 @@ std::string csv_field(std::string_view text) {
 }
 
 // Numbers so that they read back exactly; nothing if there is no value.
-std::string plain_text(const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* number = std::get_if<double>(&value)) return fmt::format("{}", *number);
-  if (const auto* count = std::get_if<int64_t>(&value)) return fmt::format("{}", *count);
-  return "";
+std::string plain_text(const Json& value) {
+  if (value.is_null()) return "";
+  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-Json to_json(const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* number = std::get_if<double>(&value)) return *number;
-  if (const auto* count = std::get_if<int64_t>(&value)) return *count;
-  return nullptr;
-}
+Json value_of(const Metric& metric, const Json& row) { return row.value(metric.tag, Json(nullptr)); }
 
-Json to_json(const CheckResult& check) {
-  Json tensors = Json::array();
-  for (const Comparison& tensor : check.tensors) {
-    tensors.push_back({{"name", tensor.name},
-                       {"passed", tensor.passed},
-                       {"rel_l2", tensor.rel_l2},
-                       {"tolerance", tensor.tolerance},
-                       {"max_abs_error", tensor.max_abs_error},
-                       {"max_abs_reference", tensor.max_abs_reference}});
-  }
-  return {{"status", to_string(check.status)}, {"deterministic", check.deterministic}, {"tensors", tensors}};
-}
-
-Json to_json(const Row& row) {
-  Json json{{"problem", to_string(row.problem)}};
-  for (const Metric& metric : metrics()) json[metric.tag] = to_json(metric.compute(row));
-  json["check"] = row.check ? to_json(*row.check) : Json(nullptr);
-  json["samples_ms"] = row.measurement ? Json(row.measurement->samples_ms) : Json::array();
-  return json;
+std::string text_of(const Json& row, const char* tag) {
+  const Json value = row.value(tag, Json(nullptr));
+  return value.is_string() ? value.get<std::string>() : "";
 }
 
 // What is the same in all rows on one line, then a column for everything else.
-std::string columns_text(const std::vector<const Row*>& rows) {
+std::string columns_text(const std::vector<const Json*>& rows) {
   std::vector<Column> columns;
   std::vector<std::vector<std::string>> cells(rows.size());
   std::string shared;
@@ -68,9 +47,9 @@ std::string columns_text(const std::vector<const Row*>& rows) {
     if (metric.shown == Shown::never) continue;
     std::vector<std::string> values;
     bool numeric = false;
-    for (const Row* row : rows) {
-      const Value value = metric.compute(*row);
-      numeric = numeric || std::holds_alternative<double>(value) || std::holds_alternative<int64_t>(value);
+    for (const Json* row : rows) {
+      const Json value = value_of(metric, *row);
+      numeric = numeric || value.is_number();
       values.push_back(table_text(metric, value));
     }
     const std::string& first = values.front();
@@ -88,54 +67,51 @@ std::string columns_text(const std::vector<const Row*>& rows) {
 
 }  // namespace
 
-std::string table_text(const Report& report) {
-  std::vector<const Row*> rows;
+std::string table_text(const Results& results) {
+  std::vector<const Json*> rows;
   std::map<std::string, int> skipped;  // rows by reason
-  for (const Row& row : report.rows) {
-    if (row.verdict == Verdict::skipped)
-      ++skipped[row.reason];
+  for (const Json& row : results.rows) {
+    if (verdict_of(row) == Verdict::skipped)
+      ++skipped[text_of(row, "reason")];
     else
       rows.push_back(&row);
   }
   std::string text;
-  for (const auto& [backend, ceilings] : report.ceilings)
+  for (const auto& [backend, ceilings] : results.ceilings)
     text += fmt::format("ceilings of {}: {}\n", backend, to_string(ceilings));
   if (!rows.empty()) text += columns_text(rows);
-  for (const Row* row : rows)
-    if (!row->reason.empty())
-      text += fmt::format("\n{}: {}\n  {}\n", to_string(row->verdict), to_string(row->problem), row->reason);
+  for (const Json* row : rows)
+    if (const std::string reason = text_of(*row, "reason"); !reason.empty())
+      text += fmt::format("\n{}: {}\n  {}\n", text_of(*row, "verdict"), text_of(*row, "problem"), reason);
   for (const auto& [reason, count] : skipped)
     text += fmt::format("skipped: {} ({} problem{})\n", reason, count, count == 1 ? "" : "s");
-  if (report.signal != 0) text += fmt::format("ended by signal {} before the last problem\n", report.signal);
+  if (!results.complete) text += "ended before the last problem\n";
   return text;
 }
 
-std::string csv_text(const Report& report) {
+std::string csv_text(const Results& results) {
   std::string text = "problem";
   for (const Metric& metric : metrics()) text += fmt::format(",{}", metric.tag);
   text += "\n";
-  for (const Row& row : report.rows) {
-    text += csv_field(to_string(row.problem));
-    for (const Metric& metric : metrics()) text += ',' + csv_field(plain_text(metric.compute(row)));
+  for (const Json& row : results.rows) {
+    text += csv_field(text_of(row, "problem"));
+    for (const Metric& metric : metrics()) text += ',' + csv_field(plain_text(value_of(metric, row)));
     text += "\n";
   }
   return text;
 }
 
-std::string json_text(const Report& report) {
+std::string json_text(const Results& results) {
   Json described = Json::array();
   for (const Metric& metric : metrics())
     described.push_back({{"tag", metric.tag}, {"unit", metric.unit}, {"description", metric.description}});
   Json ceilings = Json::object();
-  for (const auto& [backend, measured] : report.ceilings) ceilings[backend] = to_json(measured);
-  const Json head{{"schema", "lrnnx-bench.sweep"},
-                  {"schema_version", kSchemaVersion},
-                  {"environment", report.environment},
-                  {"timing",
-                   {{"min_samples", report.options.min_samples},
-                    {"min_seconds", report.options.min_seconds},
-                    {"timeout_seconds", report.options.timeout_seconds}}},
-                  {"complete", report.signal == 0},
+  for (const auto& [backend, measured] : results.ceilings) ceilings[backend] = to_json(measured);
+  const Json head{{"schema", kResultsSchema},
+                  {"schema_version", kResultsSchemaVersion},
+                  {"environment", results.environment},
+                  {"timing", results.timing},
+                  {"complete", results.complete},
                   {"ceilings", ceilings},
                   {"metrics", described}};
   // A result a line: thousands of samples would otherwise take a line each.
@@ -143,8 +119,8 @@ std::string json_text(const Report& report) {
   text.resize(text.size() - std::string_view("\n}").size());
   text += ",\n  \"results\": [";
   const char* separator = "\n    ";
-  for (const Row& row : report.rows) {
-    text += separator + to_json(row).dump();
+  for (const Json& row : results.rows) {
+    text += separator + row.dump();
     separator = ",\n    ";
   }
   return text + "\n  ]\n}\n";

@@ -1,35 +1,20 @@
 // A finished sweep as a table to read, as CSV and as JSON.
 #pragma once
 
-#include <map>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
-#include "harness/ceilings.h"
-#include "harness/metrics.h"
+#include "harness/results.h"
 
 namespace lrnnx::bench {
 
-// Goes up whenever a reader of the JSON would have to change.
-inline constexpr int kSchemaVersion = 1;
-
-struct Report {
-  nlohmann::ordered_json environment;
-  MeasureOptions options;
-  std::map<std::string, Ceilings> ceilings;  // by backend, of those that ran
-  std::vector<Row> rows;
-  int signal = 0;  // that ended the sweep before its last problem; 0: none did
-};
-
 // One line a row; what is the same in all rows stands above it once, reasons of what did not pass below. Skipped rows
 // are counted by reason instead.
-std::string table_text(const Report& report);
+std::string table_text(const Results& results);
 
 // A header of "problem" and the metrics' tags, then one line a row; fields quoted where they need it.
-std::string csv_text(const Report& report);
+std::string csv_text(const Results& results);
 
-// Everything, with every sample.
-std::string json_text(const Report& report);
+// Everything, with every sample; parse_results() reads it back.
+std::string json_text(const Results& results);
 
 }  // namespace lrnnx::bench

@@ -38,6 +38,20 @@ Interval median_interval(std::span<const double> sorted, double level) {
   return {.low = sorted[k], .high = sorted[n - 1 - k], .coverage = std::max(0.0, 1 - 2 * below)};
 }
 
+Interval batched_median_interval(std::span<const double> in_order, double level) {
+  constexpr std::size_t kBatches = 12;
+  const std::size_t batches = std::min(in_order.size(), kBatches);
+  std::vector<double> medians;
+  for (std::size_t batch = 0; batch < batches; ++batch) {
+    const std::size_t begin = batch * in_order.size() / batches, end = (batch + 1) * in_order.size() / batches;
+    std::vector<double> sorted(in_order.begin() + begin, in_order.begin() + end);
+    std::ranges::sort(sorted);
+    medians.push_back(quantile(sorted, 0.5));
+  }
+  std::ranges::sort(medians);
+  return median_interval(medians, level);
+}
+
 Summary summarize(std::span<const double> samples) {
   if (samples.empty()) throw std::invalid_argument("summary of no samples");
   if (!std::ranges::all_of(samples, [](double x) { return std::isfinite(x); }))

@@ -6,27 +6,21 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <csignal>
 #include <filesystem>
-#include <map>
 #include <memory>
+#include <optional>
 
-#include "harness/case.h"
 #include "harness/environment.h"
 #include "harness/error.h"
+#include "harness/flags.h"
 #include "harness/output.h"
+#include "harness/sinks.h"
 
 namespace lrnnx::bench {
 namespace {
 
-// A cold time may beat the copy rate by what the two measurements' noise allows.
-constexpr double kCopyTolerance = 1.02;
-// Below this many times an empty kernel, a time says more about launching than about the kernel.
-constexpr double kShortLaunch = 3;
-// Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.
-constexpr double kNoisySpread = 0.2;
+using Json = nlohmann::ordered_json;
 
 volatile std::sig_atomic_t g_signal = 0;
 
@@ -66,11 +60,14 @@ class Progress {
   void doing(const char* what) {
     if (live_) fmt::print(stderr, "\r\x1b[K[{}/{}] {} {}", current_, total_, what, name_);
   }
-  void finish(const Row& row) {
+  void finish(const Json& row) {
     if (quiet_) return;
-    const std::string time = row.summary ? fmt::format("{:.4f} ms", row.summary->median) : row.reason;
-    fmt::print(stderr, "{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", current_, total_, to_string(row.verdict),
-               name_, time);
+    const std::string result = row.at("median_ms").is_number()
+                                   ? fmt::format("{:.4f} ms", row.at("median_ms").get<double>())
+                               : row.at("reason").is_string() ? row.at("reason").get<std::string>()
+                                                              : "";
+    fmt::print(stderr, "{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", current_, total_,
+               row.at("verdict").get<std::string>(), name_, result);
   }
 
  private:
@@ -79,174 +76,40 @@ class Progress {
   std::string name_;
 };
 
-Verdict verdict_of(Status status) {
-  switch (status) {
-    case Status::passed:
-      return Verdict::passed;
-    case Status::failed:
-      return Verdict::failed;
-    case Status::skipped:
-      return Verdict::skipped;
-    case Status::error:
-      return Verdict::error;
-  }
-  return Verdict::error;
-}
-
-class Sweep {
- public:
-  Sweep(size_t problems, const SweepOptions& options) : options_(options), progress_(problems, options.quiet) {
-    report_.environment = environment();
-    report_.options = options.measure;
-    if (options.cold || !options.warm) states_.push_back(CacheState::cold);
-    if (options.warm) states_.push_back(CacheState::warm);
-  }
-
-  void run(const Problem& problem) {
-    progress_.start(problem);
-    Row row;
-    row.problem = problem;
-    row.cache = states_.front();
-    row.cost = cost(problem);
-    row.configuration = problem.configuration;
-    std::vector<Row> rows;
-    const auto give_up = [&](Verdict verdict, ExitCode code, const char* reason) {
-      row.verdict = verdict;
-      row.exit_code = code;
-      row.reason = reason;
-      rows = {row};
-    };
-    try {
-      rows = check_and_time(row);
-    } catch (const LibraryError& error) {
-      if (error.is_skip())
-        give_up(Verdict::skipped, ExitCode::nothing_ran, error.what());
-      else
-        give_up(Verdict::error, error.exit_code(), error.what());
-    } catch (const Error& error) {
-      give_up(Verdict::error, error.exit_code(), error.what());
-    } catch (const std::exception& error) {
-      give_up(Verdict::error, ExitCode::system, error.what());
-    }
-    for (Row& finished : rows) {
-      progress_.finish(finished);
-      report_.rows.push_back(std::move(finished));
-    }
-  }
-
-  Report take() { return std::move(report_); }
-
- private:
-  // The rows of a problem, one a cache state; a single one if it is not timed.
-  std::vector<Row> check_and_time(Row& row) {
-    Backend& backend = bench::backend(row.problem.backend);
-    if (const auto why = backend.unavailable()) {
-      row.verdict = Verdict::skipped;
-      row.exit_code = ExitCode::nothing_ran;
-      row.reason = *why;
-      return {row};
-    }
-    if (options_.check) {
-      progress_.doing("checking");
-      row.check = checker_.check(row.problem, backend);
-      row.verdict = verdict_of(row.check->status);
-      row.exit_code = row.check->exit_code;
-      row.reason = row.check->reason;
-      if (row.verdict != Verdict::passed) return {row};
-    } else {
-      row.verdict = Verdict::unchecked;
-    }
-    progress_.doing("timing");
-    Timer& timer = timer_of(backend);
-    const Ceilings& ceilings = report_.ceilings.at(row.problem.backend);
-    Case prepared(row.problem, backend);
-    row.memory = prepared.memory();
-    row.configuration = prepared.configuration();
-    row.exit_code = ExitCode::ok;
-    std::vector<Row> rows;
-    for (const CacheState state : states_) {
-      if (g_signal != 0 && !rows.empty()) break;
-      MeasureOptions options = options_.measure;
-      options.cache = state;
-      options.stop = &g_signal;
-      row.cache = state;
-      row.floor.reset();  // what lies in a cache is read faster than the floor supposes
-      if (state == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
-      row.measurement = measure(
-          timer, [&] { prepared.launch(); }, options, to_string(row.problem));
-      row.summary = summarize(row.measurement->samples_ms);
-      rows.push_back(judged(row, ceilings));
-    }
-    return rows;
-  }
-
-  // Of this backend; made, with its ceilings, when the first problem needs it.
-  Timer& timer_of(Backend& backend) {
-    std::unique_ptr<Timer>& timer = timers_[std::string(backend.name())];
-    if (!timer) {
-      report_.ceilings.emplace(backend.name(), measure_ceilings(backend));
-      timer = make_timer(backend);
-    }
-    return *timer;
-  }
-
-  const SweepOptions& options_;
-  Progress progress_;
-  std::vector<CacheState> states_;
-  Checker checker_;
-  std::map<std::string, std::unique_ptr<Timer>> timers_;
-  Report report_;
-};
-
-// Of a flag; CLI11's own ranges let a NaN through.
-CLI::Validator seconds(bool zero_allowed) {
-  const auto check = [zero_allowed](const std::string& text) -> std::string {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error == std::errc() && end == text.data() + text.size() && std::isfinite(value) &&
-        (zero_allowed ? value >= 0 : value > 0))
-      return "";
-    return fmt::format("'{}': expected a finite number of seconds, {}", text, zero_allowed ? "0 or more" : "above 0");
-  };
-  return CLI::Validator(check, "");
-}
-
 }  // namespace
 
-Row judged(Row row, const Ceilings& ceilings) {
-  const double ms = row.summary->median;
-  const double copy_ms = 1e3 * row.cost.bytes / ceilings.copy_bytes_per_second;
-  if (row.cache == CacheState::cold && ms * kCopyTolerance < copy_ms) {
-    row.verdict = Verdict::invalid;
-    row.exit_code = ExitCode::wrong_numbers;
-    row.reason = fmt::format(
-        "{:.4f} ms is less than the {:.4f} ms that copying its bytes takes here: the caches were "
-        "not cold, or the ceiling was measured too low",
-        ms, copy_ms);
-  }
-  if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
-    row.note = fmt::format("within {:g} times an empty kernel", kShortLaunch);
-  if (row.summary->relative_spread() > kNoisySpread) row.note += row.note.empty() ? "noisy" : "; noisy";
-  return row;
-}
-
-Report sweep(const std::vector<Problem>& problems, const SweepOptions& options) {
+Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options) {
   const StopOnSignal stop;
-  Sweep sweep(problems.size(), options);
+  Progress progress(problems.size(), options.quiet);
+  RunOptions run_options = options.run;
+  run_options.measure.stop = &g_signal;
+  Runner runner(run_options);
+  runner.on_phase = [&](const char* phase) { progress.doing(phase); };
+  Swept swept;
+  swept.results.environment = environment();
+  swept.results.timing = {{"min_samples", options.run.measure.min_samples},
+                          {"min_seconds", options.run.measure.min_seconds},
+                          {"timeout_seconds", options.run.measure.timeout_seconds}};
   for (const Problem& problem : problems) {
     if (g_signal != 0) break;
-    sweep.run(problem);
+    progress.start(problem);
+    for (const Row& row : runner.run(problem)) {
+      swept.results.rows.push_back(to_json(row));
+      progress.finish(swept.results.rows.back());
+    }
   }
-  Report report = sweep.take();
-  report.signal = g_signal;
-  return report;
+  swept.results.ceilings = runner.ceilings();
+  swept.signal = g_signal;
+  swept.results.complete = g_signal == 0;
+  return swept;
 }
 
-int exit_code_of(const Report& report) {
-  if (report.signal != 0) return 128 + report.signal;
+int exit_code_of(const Swept& swept) {
+  if (swept.signal != 0) return 128 + swept.signal;
   // Skips count only if nothing else happened.
   for (const ExitCode code : {ExitCode::wrong_numbers, ExitCode::system, ExitCode::usage, ExitCode::ok})
-    if (std::ranges::any_of(report.rows, [code](const Row& row) { return row.exit_code == code; }))
+    if (std::ranges::any_of(swept.results.rows,
+                            [code](const Json& row) { return row.at("exit_code") == static_cast<int>(code); }))
       return static_cast<int>(code);
   return static_cast<int>(ExitCode::nothing_ran);
 }
@@ -269,11 +132,27 @@ int run_sweep(const SweepOptions& options) {
     if (error) throw SystemError(fmt::format("--out {}: {}", options.out, error.message()));
   }
 
-  const Report report = sweep(problems, options);
-  const auto invalid = std::ranges::count(report.rows, Verdict::invalid, &Row::verdict);
+  std::optional<Results> baseline;
+  if (!options.baseline.empty()) {
+    baseline = read_results(options.baseline);
+    if (!options.allow_mixed)
+      require_same_machine(baseline->environment, environment(), options.baseline, "this sweep");
+  }
+
+  const Swept swept = sweep(problems, options);
+  const Results& results = swept.results;
+  const auto invalid =
+      std::ranges::count_if(results.rows, [](const Json& row) { return verdict_of(row) == Verdict::invalid; });
   if (invalid > 0)
-    fmt::print(stderr, "{} of {} rows invalid: faster than copying their bytes\n", invalid, report.rows.size());
-  const std::string json = json_text(report), csv = csv_text(report);
+    fmt::print(stderr, "{} of {} rows invalid: faster than copying their bytes\n", invalid, results.rows.size());
+  int exit_code = exit_code_of(swept);
+  std::string table = table_text(results);
+  if (baseline) {
+    const Comparisons comparisons = compare_results(*baseline, results, options.threshold);
+    table += fmt::format("\nagainst {}:\n{}", options.baseline, table_text(comparisons));
+    if (exit_code == 0) exit_code = exit_code_of(comparisons, options.strict);
+  }
+  const std::string json = json_text(results), csv = csv_text(results);
   std::vector<Output> outputs;
   if (!options.json.empty()) outputs.push_back({options.json, json});
   if (!options.csv.empty()) outputs.push_back({options.csv, csv});
@@ -281,27 +160,32 @@ int run_sweep(const SweepOptions& options) {
     outputs.push_back({options.out + "/sweep.json", json});
     outputs.push_back({options.out + "/sweep.csv", csv});
   }
-  if (options.json != "-" && options.csv != "-") outputs.push_back({"-", table_text(report)});
+  if (options.json != "-" && options.csv != "-") outputs.push_back({"-", table});
   write_outputs(std::move(outputs));
-  return exit_code_of(report);
+  return exit_code;
 }
 
 void add_sweep_command(CLI::App& app, int& exit_code) {
-  auto options = std::make_shared<SweepOptions>();
+  struct Flags {
+    SweepOptions options;
+    bool cold = false, warm = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  SweepOptions* const options = &flags->options;
   CLI::App* command = app.add_subcommand("sweep", "Check problems against the oracle and time what passed");
   add_selection_flags(*command, options->selection, "quickstart");
   command->add_option("--direction", options->direction, "Only this direction")
       ->check(CLI::IsMember({"forward", "backward"}));
-  command->add_flag("!--no-check", options->check, "Time without asking the oracle first");
-  command->add_flag("--cold", options->cold, "Flush the caches before each sample (default)");
-  command->add_flag("--warm", options->warm, "Leave in the caches what the launch before left; with --cold: both");
-  command->add_option("--min-samples", options->measure.min_samples, "Samples at least")
+  command->add_flag("!--no-check", options->run.check, "Time without asking the oracle first");
+  command->add_flag("--cold", flags->cold, "Flush the caches before each sample (default)");
+  command->add_flag("--warm", flags->warm, "Leave in the caches what the launch before left; with --cold: both");
+  command->add_option("--min-samples", options->run.measure.min_samples, "Samples at least")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--min-time", options->measure.min_seconds, "Seconds of samples at least")
+  command->add_option("--min-time", options->run.measure.min_seconds, "Seconds of samples at least")
       ->check(seconds(true))
       ->capture_default_str();
-  command->add_option("--timeout", options->measure.timeout_seconds, "Seconds to spend on one measurement at most")
+  command->add_option("--timeout", options->run.measure.timeout_seconds, "Seconds to spend on one measurement at most")
       ->check(seconds(false))
       ->capture_default_str();
   command->add_option("--json", options->json,
@@ -309,7 +193,17 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--csv", options->csv, "Write one line a row to this file; - likewise");
   command->add_option("--out", options->out, "Write sweep.json and sweep.csv into this directory");
   command->add_flag("-q,--quiet", options->quiet, "No progress on stderr");
-  command->callback([options, &exit_code] { exit_code = run_sweep(*options); });
+  command->add_option("--baseline", options->baseline, "Compare with these results (see compare)")->type_name("FILE");
+  add_threshold_flag(*command, options->threshold);
+  command->add_flag("--strict", options->strict, "With --baseline: exit with 6 if a row is AMBIGUOUS");
+  command->add_flag("--allow-mixed", options->allow_mixed, "With --baseline: even if it ran on another machine");
+  command->callback([flags, &exit_code] {
+    std::vector<CacheState>& states = flags->options.run.states;
+    states.clear();
+    if (flags->cold || !flags->warm) states.push_back(CacheState::cold);
+    if (flags->warm) states.push_back(CacheState::warm);
+    exit_code = run_sweep(flags->options);
+  });
 }
 
 }  // namespace lrnnx::bench

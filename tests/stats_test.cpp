@@ -74,6 +74,32 @@ TEST(Stats, MedianIntervalStaysFiniteAndOrderedForManySamples) {
   EXPECT_LT(interval.coverage, 0.96);
 }
 
+TEST(Stats, BatchedIntervalCoversTheMedianThoughNeighboursAreAlike) {
+  std::mt19937_64 random(1);
+  std::normal_distribution<double> normal;
+  const int trials = 2000;
+  int covered = 0, covered_by_order_statistics = 0;
+  for (int trial = 0; trial < trials; ++trial) {
+    std::vector<double> x;
+    double drift = 0;  // lasts about 20 samples, around a median of 0
+    for (int i = 0; i < 3000; ++i) x.push_back(drift = 0.95 * drift + normal(random));
+    const Interval interval = batched_median_interval(x, 0.95);
+    covered += interval.low <= 0 && 0 <= interval.high;
+    std::ranges::sort(x);
+    const Interval naive = median_interval(x, 0.95);
+    covered_by_order_statistics += naive.low <= 0 && 0 <= naive.high;
+  }
+  EXPECT_GE(covered, trials * 92 / 100);
+  EXPECT_LE(covered_by_order_statistics, trials * 60 / 100) << "the case does not need batches";
+}
+
+TEST(Stats, BatchedIntervalOfFewSamplesIsThatOfTheSamples) {
+  const std::vector<double> x{3, 1, 2, 5, 4, 7, 6, 9, 8, 10};
+  const Interval interval = batched_median_interval(x, 0.95);
+  EXPECT_DOUBLE_EQ(interval.low, 2);
+  EXPECT_DOUBLE_EQ(interval.high, 9);
+}
+
 TEST(Stats, SummaryIsThatOfTheSamplesInAnyOrder) {
   const Summary a = summarize(std::vector<double>{4, 1, 3, 2, 100});
   EXPECT_EQ(a.count, 5u);

@@ -1,4 +1,4 @@
-// Sweeps on the cpu backend, and what a report says of rows made by hand.
+// Problems run in this process on the cpu backend, and what the outputs say of rows made by hand.
 #include "harness/sweep.h"
 
 #include <gtest/gtest.h>
@@ -11,6 +11,7 @@
 
 #include "harness/backend.h"
 #include "harness/error.h"
+#include "harness/sinks.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -20,9 +21,8 @@ Problem tiny(const std::string& direction = "forward", const std::string& backen
                        " batch=2 dim=8 seqlen=33 dstate=4 options=B,C,D,z,delta_bias,delta_softplus");
 }
 
-SweepOptions quick() {
-  SweepOptions options;
-  options.quiet = true;
+RunOptions quick() {
+  RunOptions options;
   options.measure.min_samples = 3;
   options.measure.min_seconds = 0;
   return options;
@@ -53,12 +53,15 @@ Row untimed_row(Problem problem, Verdict verdict, const std::string& reason, Exi
   return row;
 }
 
-Report report_of(std::vector<Row> rows) {
-  Report report;
-  report.environment = {{"program", {{"version", "test"}}}};
-  report.rows = std::move(rows);
-  return report;
+Results results_of(const std::vector<Row>& rows) {
+  Results results;
+  results.environment = {{"program", {{"version", "test"}}}};
+  results.timing = {{"min_samples", 3}};
+  for (const Row& row : rows) results.rows.push_back(to_json(row));
+  return results;
 }
+
+int exit_code_of(const std::vector<Row>& rows) { return bench::exit_code_of(Swept{.results = results_of(rows)}); }
 
 Value value_of(const std::string& tag, const Row& row) {
   const auto metric = std::ranges::find_if(metrics(), [&](const Metric& m) { return m.tag == tag; });
@@ -89,10 +92,12 @@ std::vector<std::string> fields_of(const std::string& line) {
   return fields;
 }
 
-TEST(Sweep, ChecksThenTimesBothDirectionsOnTheCpu) {
-  const Report report = sweep({tiny("forward"), tiny("backward")}, quick());
-  ASSERT_EQ(report.rows.size(), 2u);
-  for (const Row& row : report.rows) {
+TEST(Runner, ChecksThenTimesBothDirectionsOnTheCpu) {
+  Runner runner(quick());
+  for (const char* direction : {"forward", "backward"}) {
+    const std::vector<Row> rows = runner.run(tiny(direction));
+    ASSERT_EQ(rows.size(), 1u);
+    const Row& row = rows[0];
     EXPECT_EQ(row.verdict, Verdict::passed) << row.reason;
     ASSERT_TRUE(row.check.has_value());
     EXPECT_FALSE(row.check->tensors.empty());
@@ -103,49 +108,49 @@ TEST(Sweep, ChecksThenTimesBothDirectionsOnTheCpu) {
     EXPECT_GT(row.floor->ms, 0);
     EXPECT_FALSE(row.configuration.empty());
   }
-  EXPECT_EQ(report.ceilings.count("cpu"), 1u);
-  EXPECT_EQ(exit_code_of(report), 0);
+  EXPECT_EQ(runner.ceilings().count("cpu"), 1u);
 }
 
-TEST(Sweep, WithoutTheCheckARowIsTimedAndCalledUnchecked) {
-  SweepOptions options = quick();
+TEST(Runner, WithoutTheCheckARowIsTimedAndCalledUnchecked) {
+  RunOptions options = quick();
   options.check = false;
-  const Report report = sweep({tiny()}, options);
-  ASSERT_EQ(report.rows.size(), 1u);
-  EXPECT_EQ(report.rows[0].verdict, Verdict::unchecked);
-  EXPECT_FALSE(report.rows[0].check.has_value());
-  EXPECT_TRUE(report.rows[0].measurement.has_value());
+  const std::vector<Row> rows = Runner(options).run(tiny());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].verdict, Verdict::unchecked);
+  EXPECT_FALSE(rows[0].check.has_value());
+  EXPECT_TRUE(rows[0].measurement.has_value());
 }
 
-TEST(Sweep, ColdAndWarmAreARowEach) {
-  SweepOptions options = quick();
-  options.cold = options.warm = true;
-  const Report report = sweep({tiny()}, options);
-  ASSERT_EQ(report.rows.size(), 2u);
-  EXPECT_EQ(report.rows[0].cache, CacheState::cold);
-  EXPECT_EQ(report.rows[1].cache, CacheState::warm);
-  EXPECT_TRUE(report.rows[0].floor.has_value());
-  EXPECT_FALSE(report.rows[1].floor.has_value()) << "a warm time may beat what bounds a cold one";
+TEST(Runner, ColdAndWarmAreARowEach) {
+  RunOptions options = quick();
+  options.states = {CacheState::cold, CacheState::warm};
+  const std::vector<Row> rows = Runner(options).run(tiny());
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].cache, CacheState::cold);
+  EXPECT_EQ(rows[1].cache, CacheState::warm);
+  EXPECT_TRUE(rows[0].floor.has_value());
+  EXPECT_FALSE(rows[1].floor.has_value()) << "a warm time may beat what bounds a cold one";
 }
 
-TEST(Sweep, WhatTheLibraryRefusesIsAnErrorOfItsRowAndStopsNoOther) {
+TEST(Runner, WhatTheLibraryRefusesIsAnErrorOfItsRowAndStopsNoOther) {
   Problem refused = tiny();
   refused.configuration = "no_such_key=1";
-  const Report report = sweep({refused, tiny()}, quick());
-  ASSERT_EQ(report.rows.size(), 2u);
-  EXPECT_TRUE(report.rows[0].verdict == Verdict::error || report.rows[0].verdict == Verdict::skipped);
-  EXPECT_FALSE(report.rows[0].measurement.has_value());
-  EXPECT_NE(report.rows[0].reason.find("no_such_key"), std::string::npos) << report.rows[0].reason;
-  EXPECT_EQ(report.rows[1].verdict, Verdict::passed) << report.rows[1].reason;
+  Runner runner(quick());
+  const std::vector<Row> rows = runner.run(refused);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_TRUE(rows[0].verdict == Verdict::error || rows[0].verdict == Verdict::skipped);
+  EXPECT_FALSE(rows[0].measurement.has_value());
+  EXPECT_NE(rows[0].reason.find("no_such_key"), std::string::npos) << rows[0].reason;
+  EXPECT_EQ(runner.run(tiny()).at(0).verdict, Verdict::passed);
 }
 
-TEST(Sweep, AnAbsentDeviceIsSkippedInWordsAndNothingRan) {
+TEST(Runner, AnAbsentDeviceIsSkippedInWordsAndNothingRan) {
   if (!backend("cuda").unavailable()) GTEST_SKIP() << "a CUDA device is there";
-  const Report report = sweep({tiny("forward", "cuda")}, quick());
-  ASSERT_EQ(report.rows.size(), 1u);
-  EXPECT_EQ(report.rows[0].verdict, Verdict::skipped);
-  EXPECT_NE(report.rows[0].reason.find("no CUDA device"), std::string::npos);
-  EXPECT_EQ(exit_code_of(report), static_cast<int>(ExitCode::nothing_ran));
+  const std::vector<Row> rows = Runner(quick()).run(tiny("forward", "cuda"));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].verdict, Verdict::skipped);
+  EXPECT_NE(rows[0].reason.find("no CUDA device"), std::string::npos);
+  EXPECT_EQ(exit_code_of(rows), static_cast<int>(ExitCode::nothing_ran));
 }
 
 TEST(Sweep, ExitCodeNamesTheWorstThatHappened) {
@@ -154,16 +159,14 @@ TEST(Sweep, ExitCodeNamesTheWorstThatHappened) {
   const Row broken = untimed_row(tiny(), Verdict::error, "broken", ExitCode::system);
   const Row refused = untimed_row(tiny(), Verdict::error, "refused", ExitCode::usage);
   const Row skipped = untimed_row(tiny(), Verdict::skipped, "no CUDA device", ExitCode::nothing_ran);
-  EXPECT_EQ(exit_code_of(report_of({passed})), 0);
-  EXPECT_EQ(exit_code_of(report_of({passed, skipped})), 0);
-  EXPECT_EQ(exit_code_of(report_of({passed, refused})), 2);
-  EXPECT_EQ(exit_code_of(report_of({passed, refused, broken})), 3);
-  EXPECT_EQ(exit_code_of(report_of({passed, broken, failed})), 1);
-  EXPECT_EQ(exit_code_of(report_of({skipped})), 4);
-  EXPECT_EQ(exit_code_of(report_of({})), 4);
-  Report stopped = report_of({passed});
-  stopped.signal = 15;
-  EXPECT_EQ(exit_code_of(stopped), 143);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({passed})), 0);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({passed, skipped})), 0);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({passed, refused})), 2);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({passed, refused, broken})), 3);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({passed, broken, failed})), 1);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({skipped})), 4);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({})), 4);
+  EXPECT_EQ(bench::exit_code_of(Swept{.results = results_of({passed}), .signal = 15}), 143);
 }
 
 TEST(Sweep, AColdTimeBelowThatOfCopyingItsBytesIsInvalidAndFailsTheSweep) {
@@ -173,7 +176,7 @@ TEST(Sweep, AColdTimeBelowThatOfCopyingItsBytesIsInvalidAndFailsTheSweep) {
   const Row invalid = judged(row, ceilings);
   EXPECT_EQ(invalid.verdict, Verdict::invalid);
   EXPECT_NE(invalid.reason.find("3.0000 ms"), std::string::npos) << invalid.reason;
-  EXPECT_EQ(exit_code_of(report_of({timed_row(tiny()), invalid})), 1);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({timed_row(tiny()), invalid})), 1);
 
   row.cache = CacheState::warm;
   EXPECT_EQ(judged(row, ceilings).verdict, Verdict::passed);
@@ -220,7 +223,7 @@ TEST(Metrics, TheWorstErrorOfARowIsNotHiddenByANumberAfterANaN) {
 }
 
 TEST(Table, SaysOnceWhatIsTheSameInEveryRowAndMakesAColumnOfWhatVaries) {
-  const std::string text = table_text(report_of({timed_row(tiny("forward")), timed_row(tiny("backward"))}));
+  const std::string text = table_text(results_of({timed_row(tiny("forward")), timed_row(tiny("backward"))}));
   EXPECT_NE(text.find("discretization mamba"), std::string::npos) << text;
   EXPECT_NE(text.find("backend cpu"), std::string::npos) << text;
   const auto lines = lines_of(text);
@@ -233,39 +236,39 @@ TEST(Table, SaysOnceWhatIsTheSameInEveryRowAndMakesAColumnOfWhatVaries) {
 
   Problem other = tiny();
   other.options.z = false;
-  const std::string varied = table_text(report_of({timed_row(tiny()), timed_row(other)}));
+  const std::string varied = table_text(results_of({timed_row(tiny()), timed_row(other)}));
   EXPECT_NE(varied.find("  options\n"), std::string::npos) << varied;
 }
 
 TEST(Table, WhatOnlySomeRowsHaveIsAColumn) {
   Row noisy = timed_row(tiny());
   noisy.note = "noisy";
-  const std::string some = table_text(report_of({noisy, timed_row(tiny())}));
+  const std::string some = table_text(results_of({noisy, timed_row(tiny())}));
   EXPECT_EQ(some.find("note noisy"), std::string::npos) << some;
   EXPECT_NE(some.find("  note\n"), std::string::npos) << some;
-  const std::string all = table_text(report_of({noisy, noisy}));
+  const std::string all = table_text(results_of({noisy, noisy}));
   EXPECT_NE(all.find("note noisy"), std::string::npos) << all;
-  EXPECT_EQ(table_text(report_of({timed_row(tiny())})).find("note"), std::string::npos);
+  EXPECT_EQ(table_text(results_of({timed_row(tiny())})).find("note"), std::string::npos);
 }
 
 TEST(Table, GivesTheReasonAndTheReproLineOfWhatDidNotPass) {
   const Problem problem = tiny();
-  const std::string text = table_text(report_of({untimed_row(problem, Verdict::failed, "out is wrong at [0, 1, 2]")}));
+  const std::string text = table_text(results_of({untimed_row(problem, Verdict::failed, "out is wrong at [0, 1, 2]")}));
   EXPECT_NE(text.find("failed: " + to_string(problem)), std::string::npos) << text;
   EXPECT_NE(text.find("out is wrong at [0, 1, 2]"), std::string::npos) << text;
 }
 
 TEST(Table, CountsSkippedProblemsByReasonInsteadOfListingThem) {
   const Row skipped = untimed_row(tiny(), Verdict::skipped, "no CUDA device", ExitCode::nothing_ran);
-  EXPECT_EQ(table_text(report_of({skipped, skipped})), "skipped: no CUDA device (2 problems)\n");
-  const std::string mixed = table_text(report_of({timed_row(tiny("backward")), skipped}));
+  EXPECT_EQ(table_text(results_of({skipped, skipped})), "skipped: no CUDA device (2 problems)\n");
+  const std::string mixed = table_text(results_of({timed_row(tiny("backward")), skipped}));
   EXPECT_NE(mixed.find("\nskipped: no CUDA device (1 problem)\n"), std::string::npos) << mixed;
   EXPECT_EQ(mixed.find("forward"), std::string::npos) << mixed;
 }
 
 TEST(Csv, HasAHeaderAndARowForEachProblemWithAsManyFields) {
-  const Report report = report_of({timed_row(tiny()), untimed_row(tiny(), Verdict::failed, "a \"quoted\", reason")});
-  const auto lines = lines_of(csv_text(report));
+  const Results results = results_of({timed_row(tiny()), untimed_row(tiny(), Verdict::failed, "a \"quoted\", reason")});
+  const auto lines = lines_of(csv_text(results));
   ASSERT_EQ(lines.size(), 3u);
   const auto header = fields_of(lines[0]);
   ASSERT_EQ(header.size(), metrics().size() + 1);
@@ -279,17 +282,17 @@ TEST(Csv, HasAHeaderAndARowForEachProblemWithAsManyFields) {
   const auto reason = std::ranges::find(header, "reason") - header.begin();
   EXPECT_EQ(fields_of(lines[2])[reason], "a \"quoted\", reason");
   const auto median = std::ranges::find(header, "median_ms") - header.begin();
-  EXPECT_EQ(fields_of(lines[1])[median], "2");
+  EXPECT_EQ(fields_of(lines[1])[median], "2.0");
   EXPECT_EQ(fields_of(lines[2])[median], "");
 }
 
 TEST(Json, HoldsEverySampleAndEveryMetricAndNullForWhatIsAbsent) {
-  const Report report = report_of({timed_row(tiny()), untimed_row(tiny(), Verdict::skipped, "no CUDA device")});
-  const auto json = nlohmann::json::parse(json_text(report));
-  EXPECT_EQ(json.at("schema_version"), kSchemaVersion);
+  const Results results = results_of({timed_row(tiny()), untimed_row(tiny(), Verdict::skipped, "no CUDA device")});
+  const auto json = nlohmann::json::parse(json_text(results));
+  EXPECT_EQ(json.at("schema_version"), kResultsSchemaVersion);
   EXPECT_EQ(json.at("complete"), true);
   EXPECT_EQ(json.at("metrics").size(), metrics().size());
-  EXPECT_EQ(json.at("environment"), nlohmann::json(report.environment));
+  EXPECT_EQ(json.at("environment"), nlohmann::json(results.environment));
   ASSERT_EQ(json.at("results").size(), 2u);
   for (const auto& result : json.at("results"))
     for (const Metric& metric : metrics()) EXPECT_TRUE(result.contains(metric.tag)) << metric.tag;
@@ -301,9 +304,9 @@ TEST(Json, HoldsEverySampleAndEveryMetricAndNullForWhatIsAbsent) {
 }
 
 TEST(Json, OfASweepThatASignalEndedSaysThatItIsNotComplete) {
-  Report report = report_of({timed_row(tiny())});
-  report.signal = 2;
-  EXPECT_EQ(nlohmann::json::parse(json_text(report)).at("complete"), false);
+  Results results = results_of({timed_row(tiny())});
+  results.complete = false;
+  EXPECT_EQ(nlohmann::json::parse(json_text(results)).at("complete"), false);
 }
 
 }  // namespace

@@ -1,0 +1,53 @@
+// `compare`: reads two results files and prints what changed.
+#include "harness/compare_command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "harness/baseline.h"
+#include "harness/flags.h"
+#include "harness/output.h"
+
+namespace lrnnx::bench {
+namespace {
+
+struct Flags {
+  std::string before, after, json;
+  double threshold = kDefaultThreshold;
+  bool strict = false, allow_mixed = false;
+};
+
+int run_compare(const Flags& flags) {
+  const Results before = read_results(flags.before), after = read_results(flags.after);
+  if (!flags.allow_mixed) require_same_machine(before.environment, after.environment, flags.before, flags.after);
+  const Comparisons comparisons = compare_results(before, after, flags.threshold);
+  std::vector<Output> outputs;
+  if (!flags.json.empty()) outputs.push_back({flags.json, to_json(comparisons).dump(1) + '\n'});
+  if (flags.json != "-") outputs.push_back({"-", table_text(comparisons)});
+  write_outputs(std::move(outputs));
+  return exit_code_of(comparisons, flags.strict);
+}
+
+}  // namespace
+
+void add_compare_command(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = app.add_subcommand("compare",
+                                         "Say of each problem in two results files whether it became faster or slower\n"
+                                         "FAST or SLOW: the 99 % confidence intervals of the medians lie apart by more "
+                                         "than the threshold;\nSAME: they differ by less than it; else AMBIGUOUS");
+  command->add_option("OLD", flags->before, "JSON of the sweep to compare with")->required()->type_name("FILE");
+  command->add_option("NEW", flags->after, "JSON of the sweep to judge")->required()->type_name("FILE");
+  add_threshold_flag(*command, flags->threshold);
+  command->add_flag("--strict", flags->strict, "Exit with 6 if a row is AMBIGUOUS");
+  command->add_flag("--allow-mixed", flags->allow_mixed, "Compare even if the two ran on different machines");
+  command->add_option("--json", flags->json, "Also write the comparison to FILE; - writes it to stdout instead of text")
+      ->type_name("FILE|-");
+  command->footer(
+      "Exit code: 0 nothing slower, 1 wrong numbers where there was a time, 2 usage, 3 system error there,\n"
+      "4 no problem in both, 5 something slower, 6 something ambiguous (with --strict).");
+  command->callback([flags, &exit_code] { exit_code = run_compare(*flags); });
+}
+
+}  // namespace lrnnx::bench

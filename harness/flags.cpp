@@ -1,0 +1,52 @@
+// Flags and values that several subcommands take.
+#include "harness/flags.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "harness/error.h"
+
+namespace lrnnx::bench {
+namespace {
+
+// Nothing if `text` is not wholly a finite number.
+std::optional<double> parse_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+CLI::Validator seconds(bool zero_allowed) {
+  const auto check = [zero_allowed](const std::string& text) -> std::string {
+    const auto value = parse_number(text);
+    if (value && (zero_allowed ? *value >= 0 : *value > 0)) return "";
+    return fmt::format("'{}': expected a finite number of seconds, {}", text, zero_allowed ? "0 or more" : "above 0");
+  };
+  return CLI::Validator(check, "");
+}
+
+void add_threshold_flag(CLI::App& command, double& threshold) {
+  command
+      .add_option_function<std::string>(
+          "--threshold",
+          [&threshold](const std::string& text) {
+            std::string_view digits = text;
+            if (digits.ends_with('%')) digits.remove_suffix(1);
+            const auto value = parse_number(digits);
+            if (!value || !(*value >= 0 && *value < 100))
+              throw UsageError(
+                  fmt::format("--threshold '{}': expected percent from 0 to below 100, such as 1.5", text));
+            threshold = *value / 100;
+          },
+          "Percent by which a median has to change to be FAST or SLOW")
+      ->type_name("PERCENT")
+      ->default_str(fmt::format("{:g}", 100 * threshold));
+}
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,145 @@
+// Rows to JSON, and results files back.
+#include "harness/results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+#include "harness/error.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
+
+Json to_json(const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* real = std::get_if<double>(&value)) return number(*real);
+  if (const auto* count = std::get_if<int64_t>(&value)) return *count;
+  return nullptr;
+}
+
+Json to_json(const CheckResult& check) {
+  Json tensors = Json::array();
+  for (const Comparison& tensor : check.tensors) {
+    tensors.push_back({{"name", tensor.name},
+                       {"passed", tensor.passed},
+                       {"rel_l2", number(tensor.rel_l2)},
+                       {"tolerance", number(tensor.tolerance)},
+                       {"max_abs_error", number(tensor.max_abs_error)},
+                       {"max_abs_reference", number(tensor.max_abs_reference)}});
+  }
+  return {{"status", to_string(check.status)}, {"deterministic", check.deterministic}, {"tensors", tensors}};
+}
+
+constexpr Verdict kVerdicts[] = {Verdict::passed, Verdict::failed,    Verdict::skipped,
+                                 Verdict::error,  Verdict::unchecked, Verdict::invalid};
+
+// What a time depends on besides the program.
+constexpr std::array<const char*, 2> kMachineFacts[] = {
+    {"gpu", "name"}, {"gpu", "driver"}, {"cpu", "name"}, {"cpu", "usable_processors"}, {"cpu", "threads"}};
+
+Json fact(const Json& environment, const std::array<const char*, 2>& path) {
+  const auto section = environment.find(path[0]);
+  if (section == environment.end() || !section->is_object()) return nullptr;
+  return section->value(path[1], Json(nullptr));
+}
+
+void require(bool condition, const std::string& origin, const std::string& what) {
+  if (!condition) throw UsageError(fmt::format("{}: {}", origin, what));
+}
+
+void require_row(const Json& row, const std::string& where) {
+  require(row.is_object() && row.value("problem", Json()).is_string(), where, "expected an object with a problem line");
+  require(row.value("cache", Json()).is_string(), where, "expected \"cache\": \"cold\" or \"warm\"");
+  verdict_of(row);
+  const Json samples = row.value("samples_ms", Json());
+  require(samples.is_array() &&
+              std::ranges::all_of(samples,
+                                  [](const Json& ms) { return ms.is_number() && std::isfinite(ms.get<double>()); }),
+          where, "expected samples_ms to be a list of numbers");
+}
+
+}  // namespace
+
+Json to_json(const Row& row) {
+  Json json{{"problem", to_string(row.problem)}};
+  for (const Metric& metric : metrics()) json[metric.tag] = to_json(metric.compute(row));
+  json["check"] = row.check ? to_json(*row.check) : Json(nullptr);
+  json["samples_ms"] = row.measurement ? Json(row.measurement->samples_ms) : Json::array();
+  return json;
+}
+
+std::string key_of(const Json& row) {
+  return fmt::format("{} cache={}", row.at("problem").get<std::string>(), row.at("cache").get<std::string>());
+}
+
+Verdict verdict_of(const Json& row) {
+  const Json text = row.value("verdict", Json());
+  for (const Verdict verdict : kVerdicts)
+    if (text == to_string(verdict)) return verdict;
+  throw UsageError(
+      fmt::format("row with verdict {}: expected passed, failed, skipped, error, unchecked or invalid", text.dump()));
+}
+
+bool is_timed(const Json& row) {
+  const Verdict verdict = verdict_of(row);
+  return (verdict == Verdict::passed || verdict == Verdict::unchecked) && !row.at("samples_ms").empty();
+}
+
+Results parse_results(std::string_view text, const std::string& origin) {
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    throw UsageError(fmt::format("{}: {}", origin, error.what()));
+  }
+  require(json.is_object() && json.value("schema", Json()) == kResultsSchema, origin,
+          fmt::format("expected the JSON of a sweep, with \"schema\": \"{}\"", kResultsSchema));
+  require(json.value("schema_version", Json()) == kResultsSchemaVersion, origin,
+          fmt::format("schema_version {}: this program reads {}", json.value("schema_version", Json()).dump(),
+                      kResultsSchemaVersion));
+  Results results;
+  for (const char* section : {"environment", "timing", "ceilings"})
+    require(json.value(section, Json()).is_object(), origin, fmt::format("expected an object \"{}\"", section));
+  require(json.value("results", Json()).is_array(), origin, "expected a list \"results\"");
+  require(json.value("complete", Json()).is_boolean(), origin, "expected \"complete\": true or false");
+  results.environment = json["environment"];
+  results.timing = json["timing"];
+  results.complete = json["complete"];
+  try {
+    for (const auto& [backend, measured] : json["ceilings"].items())
+      results.ceilings.emplace(backend, ceilings_from_json(measured));
+  } catch (const Json::exception& error) {
+    throw UsageError(fmt::format("{}: ceilings: {}", origin, error.what()));
+  }
+  for (Json& row : json["results"]) {
+    require_row(row, fmt::format("{}: result {}", origin, results.rows.size() + 1));
+    results.rows.push_back(std::move(row));
+  }
+  return results;
+}
+
+Results read_results(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || file.bad()) throw SystemError(fmt::format("cannot read {}", path));
+  return parse_results(text, path);
+}
+
+std::vector<std::string> machine_differences(const Json& environment, const Json& other) {
+  std::vector<std::string> sentences;
+  for (const auto& path : kMachineFacts) {
+    const Json one = fact(environment, path), two = fact(other, path);
+    if (one != two) sentences.push_back(fmt::format("{}.{}: {} and {}", path[0], path[1], one.dump(), two.dump()));
+  }
+  return sentences;
+}
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,48 @@
+// What a sweep found: one JSON object a row, which every file holds and every output is made from, and reading it back.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/ceilings.h"
+#include "harness/metrics.h"
+
+namespace lrnnx::bench {
+
+// Goes up whenever a reader of the JSON would have to change.
+inline constexpr int kResultsSchemaVersion = 1;
+inline constexpr char kResultsSchema[] = "lrnnx-bench.sweep";
+
+struct Results {
+  nlohmann::ordered_json environment;
+  nlohmann::ordered_json timing;             // how samples were taken
+  std::map<std::string, Ceilings> ceilings;  // by backend, of those that ran
+  std::vector<nlohmann::ordered_json> rows;
+  bool complete = true;  // no problem is missing
+};
+
+// "problem", every metric by its tag, "check" and "samples_ms". What is absent is null, and a number that is not finite
+// is the text "nan", "inf" or "-inf", which JSON has no number for.
+nlohmann::ordered_json to_json(const Row& row);
+
+// What two measurements of the same thing have in common: problem, cache state.
+std::string key_of(const nlohmann::ordered_json& row);
+
+// The verdict of a row; throws UsageError if it is none.
+Verdict verdict_of(const nlohmann::ordered_json& row);
+
+// True if the row's time may be compared with another: it was taken, and nothing says that it cannot be right.
+bool is_timed(const nlohmann::ordered_json& row);
+
+// Throws SystemError if the file cannot be read, UsageError naming the file and what is wrong in it.
+Results read_results(const std::string& path);
+Results parse_results(std::string_view text, const std::string& origin);
+
+// Sentences, empty if both ran on the same kind of machine with the same drivers.
+std::vector<std::string> machine_differences(const nlohmann::ordered_json& environment,
+                                             const nlohmann::ordered_json& other);
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,136 @@
+// From one problem to its rows.
+#include "harness/runner.h"
+
+#include <fmt/format.h>
+
+#include "harness/case.h"
+#include "harness/error.h"
+
+namespace lrnnx::bench {
+namespace {
+
+// A cold time may beat the copy rate by what the two measurements' noise allows.
+constexpr double kCopyTolerance = 1.02;
+// Below this many times an empty kernel, a time says more about launching than about the kernel.
+constexpr double kShortLaunch = 3;
+// Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.
+constexpr double kNoisySpread = 0.2;
+
+Verdict verdict_of(Status status) {
+  switch (status) {
+    case Status::passed:
+      return Verdict::passed;
+    case Status::failed:
+      return Verdict::failed;
+    case Status::skipped:
+      return Verdict::skipped;
+    case Status::error:
+      return Verdict::error;
+  }
+  return Verdict::error;
+}
+
+}  // namespace
+
+Row row_of(const Problem& problem, CacheState cache) {
+  Row row;
+  row.problem = problem;
+  row.cache = cache;
+  row.cost = cost(problem);
+  row.configuration = problem.configuration;
+  return row;
+}
+
+Runner::Runner(RunOptions options, std::map<std::string, Ceilings> ceilings)
+    : options_(std::move(options)), ceilings_(std::move(ceilings)) {}
+
+std::vector<Row> Runner::run(const Problem& problem) {
+  Row row = row_of(problem, options_.states.front());
+  const auto give_up = [&](Verdict verdict, ExitCode code, const char* reason) {
+    row.verdict = verdict;
+    row.exit_code = code;
+    row.reason = reason;
+    return std::vector<Row>{row};
+  };
+  try {
+    return check_and_time(row);
+  } catch (const LibraryError& error) {
+    if (error.is_skip()) return give_up(Verdict::skipped, ExitCode::nothing_ran, error.what());
+    return give_up(Verdict::error, error.exit_code(), error.what());
+  } catch (const Error& error) {
+    return give_up(Verdict::error, error.exit_code(), error.what());
+  } catch (const std::exception& error) {
+    return give_up(Verdict::error, ExitCode::system, error.what());
+  }
+}
+
+std::vector<Row> Runner::check_and_time(Row& row) {
+  Backend& backend = bench::backend(row.problem.backend);
+  if (const auto why = backend.unavailable()) {
+    row.verdict = Verdict::skipped;
+    row.exit_code = ExitCode::nothing_ran;
+    row.reason = *why;
+    return {row};
+  }
+  if (options_.check) {
+    on_phase("checking");
+    row.check = checker_.check(row.problem, backend);
+    row.verdict = verdict_of(row.check->status);
+    row.exit_code = row.check->exit_code;
+    row.reason = row.check->reason;
+    if (row.verdict != Verdict::passed) return {row};
+  } else {
+    row.verdict = Verdict::unchecked;
+  }
+  on_phase("timing");
+  Timer& timer = timer_of(backend);
+  const Ceilings& ceilings = ceilings_.at(row.problem.backend);
+  Case prepared(row.problem, backend);
+  row.memory = prepared.memory();
+  row.configuration = prepared.configuration();
+  row.exit_code = ExitCode::ok;
+  std::vector<Row> rows;
+  for (const CacheState state : options_.states) {
+    MeasureOptions measure_options = options_.measure;
+    if (measure_options.stop && *measure_options.stop != 0 && !rows.empty()) break;
+    measure_options.cache = state;
+    row.cache = state;
+    row.floor.reset();  // what lies in a cache is read faster than the floor supposes
+    if (state == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
+    row.measurement = measure(
+        timer, [&] { prepared.launch(); }, measure_options, to_string(row.problem));
+    row.summary = summarize(row.measurement->samples_ms);
+    rows.push_back(judged(row, ceilings));
+  }
+  return rows;
+}
+
+// Of this backend; made, with its ceilings, when the first problem needs it.
+Timer& Runner::timer_of(Backend& backend) {
+  const std::string name(backend.name());
+  std::unique_ptr<Timer>& timer = timers_[name];
+  if (!timer) {
+    if (!ceilings_.contains(name)) ceilings_.emplace(name, measure_ceilings(backend));
+    timer = make_timer(backend);
+  }
+  return *timer;
+}
+
+Row judged(Row row, const Ceilings& ceilings) {
+  const double ms = row.summary->median;
+  const double copy_ms = 1e3 * row.cost.bytes / ceilings.copy_bytes_per_second;
+  if (row.cache == CacheState::cold && ms * kCopyTolerance < copy_ms) {
+    row.verdict = Verdict::invalid;
+    row.exit_code = ExitCode::wrong_numbers;
+    row.reason = fmt::format(
+        "{:.4f} ms is less than the {:.4f} ms that copying its bytes takes here: the caches were "
+        "not cold, or the ceiling was measured too low",
+        ms, copy_ms);
+  }
+  if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
+    row.note = fmt::format("within {:g} times an empty kernel", kShortLaunch);
+  if (row.summary->relative_spread() > kNoisySpread) row.note += row.note.empty() ? "noisy" : "; noisy";
+  return row;
+}
+
+}  // namespace lrnnx::bench
