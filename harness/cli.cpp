@@ -15,6 +15,7 @@
 #include "harness/list.h"
 #include "harness/output.h"
 #include "harness/sweep.h"
+#include "harness/worker.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -67,6 +68,7 @@ int run_cli(int argc, char** argv) {
   add_sweep_command(app, exit_code);
   add_compare_command(app, exit_code);
   add_info_command(app, exit_code);
+  add_worker_command(app, exit_code);
   try {
     app.parse(arguments(argc, argv));
     if (app.get_subcommands().empty()) throw CLI::RequiredError("A subcommand");

@@ -8,7 +8,15 @@
 
 namespace lrnnx::bench {
 
-enum class ExitCode : int { ok = 0, wrong_numbers = 1, usage = 2, system = 3, nothing_ran = 4, slower = 5, ambiguous = 6 };
+enum class ExitCode : int {
+  ok = 0,
+  wrong_numbers = 1,
+  usage = 2,
+  system = 3,
+  nothing_ran = 4,
+  slower = 5,
+  ambiguous = 6
+};
 
 class Error : public std::runtime_error {
  public:

@@ -5,7 +5,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <optional>
 
 #include "harness/error.h"
 
@@ -29,6 +28,29 @@ CLI::Validator seconds(bool zero_allowed) {
     return fmt::format("'{}': expected a finite number of seconds, {}", text, zero_allowed ? "0 or more" : "above 0");
   };
   return CLI::Validator(check, "");
+}
+
+void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,
+                       const std::string& description) {
+  command
+      .add_option_function<std::string>(
+          flag,
+          [flag, &seconds](const std::string& text) {
+            std::string_view digits = text;
+            double unit = 1;
+            for (const auto& [letter, length] : {std::pair('s', 1.0), {'m', 60.0}, {'h', 3600.0}}) {
+              if (!digits.ends_with(letter)) continue;
+              digits.remove_suffix(1);
+              unit = length;
+              break;
+            }
+            const auto value = parse_number(digits);
+            if (!value || !(*value > 0))
+              throw UsageError(fmt::format("{} '{}': expected a time above 0 such as 90, 90s, 15m or 2h", flag, text));
+            seconds = *value * unit;
+          },
+          description)
+      ->type_name("DURATION");
 }
 
 void add_threshold_flag(CLI::App& command, double& threshold) {

@@ -2,11 +2,17 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
 
 namespace lrnnx::bench {
 
 // A finite number of seconds; CLI11's own ranges let a NaN through.
 CLI::Validator seconds(bool zero_allowed);
+
+// FLAG DURATION: 90, 90s, 15m, 2h; kept in seconds.
+void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,
+                       const std::string& description);
 
 // --threshold PERCENT, kept as a fraction.
 void add_threshold_flag(CLI::App& command, double& threshold);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <span>
 
 #include "harness/error.h"
 
@@ -41,14 +42,26 @@ Json to_json(const CheckResult& check) {
 constexpr Verdict kVerdicts[] = {Verdict::passed, Verdict::failed,    Verdict::skipped,
                                  Verdict::error,  Verdict::unchecked, Verdict::invalid};
 
-// What a time depends on besides the program.
-constexpr std::array<const char*, 2> kMachineFacts[] = {
-    {"gpu", "name"}, {"gpu", "driver"}, {"cpu", "name"}, {"cpu", "usable_processors"}, {"cpu", "threads"}};
+using Path = std::array<const char*, 2>;  // of a fact in the environment
 
-Json fact(const Json& environment, const std::array<const char*, 2>& path) {
+// What a time depends on besides the program, and the program.
+constexpr Path kMachineFacts[] = {
+    {"gpu", "name"}, {"gpu", "driver"}, {"cpu", "name"}, {"cpu", "usable_processors"}, {"cpu", "threads"}};
+constexpr Path kBuildFacts[] = {{"program", "version"}, {"program", "commit"}, {"program", "dirty"}};
+
+Json fact(const Json& environment, const Path& path) {
   const auto section = environment.find(path[0]);
   if (section == environment.end() || !section->is_object()) return nullptr;
   return section->value(path[1], Json(nullptr));
+}
+
+std::vector<std::string> differences(const Json& environment, const Json& other, std::span<const Path> paths) {
+  std::vector<std::string> sentences;
+  for (const Path& path : paths) {
+    const Json one = fact(environment, path), two = fact(other, path);
+    if (one != two) sentences.push_back(fmt::format("{}.{}: {} and {}", path[0], path[1], one.dump(), two.dump()));
+  }
+  return sentences;
 }
 
 void require(bool condition, const std::string& origin, const std::string& what) {
@@ -119,6 +132,11 @@ Results parse_results(std::string_view text, const std::string& origin) {
   } catch (const Json::exception& error) {
     throw UsageError(fmt::format("{}: ceilings: {}", origin, error.what()));
   }
+  try {
+    results.shards = json.value("shards", Json::array()).get<std::vector<std::pair<int64_t, int64_t>>>();
+  } catch (const Json::exception& error) {
+    throw UsageError(fmt::format("{}: shards: {}", origin, error.what()));
+  }
   for (Json& row : json["results"]) {
     require_row(row, fmt::format("{}: result {}", origin, results.rows.size() + 1));
     results.rows.push_back(std::move(row));
@@ -134,12 +152,11 @@ Results read_results(const std::string& path) {
 }
 
 std::vector<std::string> machine_differences(const Json& environment, const Json& other) {
-  std::vector<std::string> sentences;
-  for (const auto& path : kMachineFacts) {
-    const Json one = fact(environment, path), two = fact(other, path);
-    if (one != two) sentences.push_back(fmt::format("{}.{}: {} and {}", path[0], path[1], one.dump(), two.dump()));
-  }
-  return sentences;
+  return differences(environment, other, kMachineFacts);
+}
+
+std::vector<std::string> build_differences(const Json& environment, const Json& other) {
+  return differences(environment, other, kBuildFacts);
 }
 
 }  // namespace lrnnx::bench

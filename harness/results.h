@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "harness/ceilings.h"
@@ -21,7 +22,8 @@ struct Results {
   nlohmann::ordered_json timing;             // how samples were taken
   std::map<std::string, Ceilings> ceilings;  // by backend, of those that ran
   std::vector<nlohmann::ordered_json> rows;
-  bool complete = true;  // no problem is missing
+  bool complete = true;                             // no problem is missing
+  std::vector<std::pair<int64_t, int64_t>> shards;  // index and count of those that this is, if not of all problems
 };
 
 // "problem", every metric by its tag, "check" and "samples_ms". What is absent is null, and a number that is not finite
@@ -44,5 +46,9 @@ Results parse_results(std::string_view text, const std::string& origin);
 // Sentences, empty if both ran on the same kind of machine with the same drivers.
 std::vector<std::string> machine_differences(const nlohmann::ordered_json& environment,
                                              const nlohmann::ordered_json& other);
+
+// Likewise, of the program's commit.
+std::vector<std::string> build_differences(const nlohmann::ordered_json& environment,
+                                           const nlohmann::ordered_json& other);
 
 }  // namespace lrnnx::bench

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "harness/case.h"
 #include "harness/error.h"
 
@@ -31,6 +33,28 @@ Verdict verdict_of(Status status) {
 }
 
 }  // namespace
+
+nlohmann::ordered_json to_json(const RunOptions& options) {
+  nlohmann::ordered_json states = nlohmann::ordered_json::array();
+  for (const CacheState state : options.states) states.push_back(to_string(state));
+  return {{"check", options.check},
+          {"cache", states},
+          {"min_samples", options.measure.min_samples},
+          {"min_seconds", options.measure.min_seconds},
+          {"timeout_seconds", options.measure.timeout_seconds}};
+}
+
+RunOptions run_options_from_json(const nlohmann::ordered_json& json) {
+  RunOptions options;
+  options.check = json.at("check");
+  options.states.clear();
+  for (const auto& state : json.at("cache"))
+    options.states.push_back(state == to_string(CacheState::warm) ? CacheState::warm : CacheState::cold);
+  options.measure.min_samples = json.at("min_samples");
+  options.measure.min_seconds = json.at("min_seconds");
+  options.measure.timeout_seconds = json.at("timeout_seconds");
+  return options;
+}
 
 Row row_of(const Problem& problem, CacheState cache) {
   Row row;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct RunOptions {
   std::vector<CacheState> states = {CacheState::cold};  // a row each
   MeasureOptions measure;                               // its cache state is set for each measurement
 };
+
+// "check", "cache" and the settings of the sampling by their names; and back.
+nlohmann::ordered_json to_json(const RunOptions& options);
+RunOptions run_options_from_json(const nlohmann::ordered_json& json);
 
 class Runner {
  public:

@@ -112,6 +112,7 @@ std::string json_text(const Results& results) {
                   {"environment", results.environment},
                   {"timing", results.timing},
                   {"complete", results.complete},
+                  {"shards", results.shards},
                   {"ceilings", ceilings},
                   {"metrics", described}};
   // A result a line: thousands of samples would otherwise take a line each.

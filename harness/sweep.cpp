@@ -2,105 +2,173 @@
 #include "harness/sweep.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
+#include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
-#include <optional>
 
 #include "harness/environment.h"
 #include "harness/error.h"
 #include "harness/flags.h"
+#include "harness/journal.h"
 #include "harness/output.h"
+#include "harness/progress.h"
+#include "harness/signals.h"
 #include "harness/sinks.h"
+#include "harness/worker.h"
 
 namespace lrnnx::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-volatile std::sig_atomic_t g_signal = 0;
+using Rows = std::vector<Json>;
 
-// While it lives, the first SIGINT or SIGTERM lets the sample in flight finish, so that what was measured is reported;
-// the second one ends the program at once.
-class StopOnSignal {
+bool is_fault(const Json& row) {
+  const Verdict verdict = verdict_of(row);
+  return verdict == Verdict::failed || verdict == Verdict::error || verdict == Verdict::invalid;
+}
+
+// Runs problems in this process or in a child.
+class Executor {
  public:
-  StopOnSignal() {
-    g_signal = 0;
-    struct sigaction action {};
-    action.sa_handler = [](int signal) { g_signal = signal; };
-    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-    sigaction(SIGINT, &action, &interrupt_);
-    sigaction(SIGTERM, &action, &terminate_);
+  Executor(const SweepOptions& options, std::map<std::string, Ceilings> ceilings) {
+    if (options.in_process) {
+      RunOptions run = options.run;
+      run.measure.stop = StopOnSignal::flag();
+      runner_.emplace(run, std::move(ceilings));
+    } else {
+      worker_.emplace(Worker::Options{.run = options.run, .patience_seconds = options.patience_seconds},
+                      std::move(ceilings));
+    }
   }
-  ~StopOnSignal() {
-    sigaction(SIGINT, &interrupt_, nullptr);
-    sigaction(SIGTERM, &terminate_, nullptr);
+  void on_phase(std::function<void(const char*)> tell) { (runner_ ? runner_->on_phase : worker_->on_phase) = tell; }
+  const std::map<std::string, Ceilings>& ceilings() const {
+    return runner_ ? runner_->ceilings() : worker_->ceilings();
   }
-  StopOnSignal(const StopOnSignal&) = delete;
-  StopOnSignal& operator=(const StopOnSignal&) = delete;
 
- private:
-  struct sigaction interrupt_ {};
-  struct sigaction terminate_ {};
-};
-
-// One line a row on stderr; on a terminal also what is being done now.
-class Progress {
- public:
-  Progress(size_t total, bool quiet) : total_(total), quiet_(quiet), live_(!quiet && ::isatty(STDERR_FILENO)) {}
-
-  void start(const Problem& problem) {
-    ++current_;
-    name_ = to_string(problem);
-  }
-  void doing(const char* what) {
-    if (live_) fmt::print(stderr, "\r\x1b[K[{}/{}] {} {}", current_, total_, what, name_);
-  }
-  void finish(const Json& row) {
-    if (quiet_) return;
-    const std::string result = row.at("median_ms").is_number()
-                                   ? fmt::format("{:.4f} ms", row.at("median_ms").get<double>())
-                               : row.at("reason").is_string() ? row.at("reason").get<std::string>()
-                                                              : "";
-    fmt::print(stderr, "{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", current_, total_,
-               row.at("verdict").get<std::string>(), name_, result);
+  Rows run(const Problem& problem) {
+    if (worker_) return worker_->run(problem);
+    Rows rows;
+    for (const Row& row : runner_->run(problem)) rows.push_back(to_json(row));
+    return rows;
   }
 
  private:
-  size_t total_, current_ = 0;
-  bool quiet_, live_;
-  std::string name_;
+  std::optional<Runner> runner_;
+  std::optional<Worker> worker_;
 };
+
+std::optional<Journal> begin_journal(const std::string& path, const Plan& plan, const SweepOptions& options) {
+  if (path.empty()) return std::nullopt;
+  const bool exists = std::filesystem::exists(path);
+  if (exists && options.resume) return Journal::open(path, plan, options.allow_mixed);
+  if (exists && !options.quiet)
+    fmt::print(stderr, "an earlier sweep left {}: kept as {}.old (--resume would continue it)\n", path, path);
+  return Journal::create(path, plan);
+}
+
+// Where the journal lies if no flag says so; empty: there is none.
+std::string journal_path(const SweepOptions& options) {
+  if (!options.journal.empty()) return options.journal;
+  if (!options.out.empty()) return options.out + "/sweep.jsonl";
+  if (options.json.empty() || options.json == "-") return "";
+  std::error_code ignored;
+  if (const auto status = std::filesystem::status(options.json, ignored);
+      std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    return "";  // a pipe or a device
+  return std::filesystem::path(options.json).replace_extension(".jsonl").string();
+}
+
+std::vector<Problem> select(const SweepOptions& options) {
+  std::vector<Problem> problems = select_problems(options.selection);
+  if (!options.direction.empty()) {
+    std::erase_if(problems, [&](const Problem& problem) { return problem.direction != options.direction; });
+    if (problems.empty())
+      throw UsageError(fmt::format("--direction {}: no problem of the selection has it", options.direction));
+  }
+  if (options.shard.count == 1) return problems;
+  std::vector<Problem> part;
+  for (size_t i = static_cast<size_t>(options.shard.index - 1); i < problems.size();
+       i += static_cast<size_t>(options.shard.count))
+    part.push_back(problems[i]);
+  return part;  // empty if there are more shards than problems: then there is nothing to do, which is no mistake
+}
+
+void require_places(const SweepOptions& options) {
+  for (const std::string& path : {options.json, options.csv, options.journal}) {
+    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+    if (!parent.empty() && !std::filesystem::is_directory(parent))  // better known before an hour of timing
+      throw SystemError(fmt::format("cannot write {}: {} is not a directory", path, parent.string()));
+  }
+  if (!options.out.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(options.out, error);
+    if (error) throw SystemError(fmt::format("--out {}: {}", options.out, error.message()));
+  }
+}
+
+Shard parse_shard(const std::string& text) {
+  const size_t slash = text.find('/');
+  if (slash != std::string::npos) {
+    const Shard shard{parse_integer(text.substr(0, slash), "--shard"),
+                      parse_integer(text.substr(slash + 1), "--shard")};
+    if (shard.index >= 1 && shard.index <= shard.count) return shard;
+  }
+  throw UsageError(fmt::format("--shard '{}': expected INDEX/COUNT with 1 <= INDEX <= COUNT, such as 2/4", text));
+}
 
 }  // namespace
 
-Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options) {
+Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal_file) {
   const StopOnSignal stop;
-  Progress progress(problems.size(), options.quiet);
-  RunOptions run_options = options.run;
-  run_options.measure.stop = &g_signal;
-  Runner runner(run_options);
-  runner.on_phase = [&](const char* phase) { progress.doing(phase); };
+  Plan plan{.environment = environment(), .timing = to_json(options.run), .problems = {}};
+  for (const Problem& problem : problems) plan.problems.push_back(to_string(problem));
+  std::optional<Journal> journal = begin_journal(journal_file, plan, options);
+
   Swept swept;
-  swept.results.environment = environment();
-  swept.results.timing = {{"min_samples", options.run.measure.min_samples},
-                          {"min_seconds", options.run.measure.min_seconds},
-                          {"timeout_seconds", options.run.measure.timeout_seconds}};
-  for (const Problem& problem : problems) {
-    if (g_signal != 0) break;
-    progress.start(problem);
-    for (const Row& row : runner.run(problem)) {
-      swept.results.rows.push_back(to_json(row));
-      progress.finish(swept.results.rows.back());
+  Results& results = swept.results;
+  results.environment = journal ? journal->environment() : plan.environment;
+  results.timing = plan.timing;
+  if (options.shard.count > 1) results.shards.emplace_back(options.shard.index, options.shard.count);
+  Executor executor(options, journal ? journal->ceilings() : std::map<std::string, Ceilings>());
+  Progress progress(problems.size(), options.quiet);
+  executor.on_phase([&](const char* phase) { progress.doing(phase); });
+  const auto begin = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < problems.size(); ++i) {
+    const std::string& line = plan.problems[i];
+    if (journal && journal->done().contains(line)) {
+      progress.skip();
+      const Rows& rows = journal->done().at(line);
+      results.rows.insert(results.rows.end(), rows.begin(), rows.end());
+      continue;
+    }
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    if (stop.signal() != 0 || (options.budget_seconds && elapsed.count() >= *options.budget_seconds)) {
+      results.complete = false;
+      continue;  // an earlier run may have done a later one
+    }
+    progress.start(line);
+    const Rows rows = executor.run(problems[i]);
+    // Before it is announced: whatever was announced is safe. Not after a signal: its samples may be fewer than asked.
+    if (stop.signal() != 0)
+      results.complete = false;
+    else if (journal)
+      journal->add(line, rows, executor.ceilings());
+    for (const Json& row : rows) {
+      results.rows.push_back(row);
+      progress.finish(row);
+    }
+    if (options.fail_fast && std::ranges::any_of(rows, is_fault)) {
+      results.complete = results.complete && i + 1 == problems.size();
+      break;
     }
   }
-  swept.results.ceilings = runner.ceilings();
-  swept.signal = g_signal;
-  swept.results.complete = g_signal == 0;
+  results.ceilings = executor.ceilings();
+  swept.signal = stop.signal();
   return swept;
 }
 
@@ -115,23 +183,17 @@ int exit_code_of(const Swept& swept) {
 }
 
 int run_sweep(const SweepOptions& options) {
-  std::vector<Problem> problems = select_problems(options.selection);
-  if (!options.direction.empty()) {
-    std::erase_if(problems, [&](const Problem& problem) { return problem.direction != options.direction; });
-    if (problems.empty())
-      throw UsageError(fmt::format("--direction {}: no problem of the selection has it", options.direction));
+  const std::vector<Problem> problems = select(options);
+  if (options.dry_run) {
+    std::string lines;
+    for (const Problem& problem : problems) lines += to_string(problem) + '\n';
+    write_stdout(lines);
+    return static_cast<int>(ExitCode::ok);
   }
-  for (const std::string& path : {options.json, options.csv}) {
-    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-    if (!parent.empty() && !std::filesystem::is_directory(parent))  // better known before an hour of timing
-      throw SystemError(fmt::format("cannot write {}: {} is not a directory", path, parent.string()));
-  }
-  if (!options.out.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(options.out, error);
-    if (error) throw SystemError(fmt::format("--out {}: {}", options.out, error.message()));
-  }
-
+  require_places(options);
+  const std::string journal = journal_path(options);
+  if (options.resume && journal.empty())
+    throw UsageError("--resume: there is no journal without --journal, --out or --json FILE");
   std::optional<Results> baseline;
   if (!options.baseline.empty()) {
     baseline = read_results(options.baseline);
@@ -139,7 +201,7 @@ int run_sweep(const SweepOptions& options) {
       require_same_machine(baseline->environment, environment(), options.baseline, "this sweep");
   }
 
-  const Swept swept = sweep(problems, options);
+  const Swept swept = sweep(problems, options, journal);
   const Results& results = swept.results;
   const auto invalid =
       std::ranges::count_if(results.rows, [](const Json& row) { return verdict_of(row) == Verdict::invalid; });
@@ -162,6 +224,8 @@ int run_sweep(const SweepOptions& options) {
   }
   if (options.json != "-" && options.csv != "-") outputs.push_back({"-", table});
   write_outputs(std::move(outputs));
+  // All of it is in the results now; a journal that was asked for stays.
+  if (results.complete && options.journal.empty() && !journal.empty()) std::filesystem::remove(journal);
   return exit_code;
 }
 
@@ -188,6 +252,28 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", options->run.measure.timeout_seconds, "Seconds to spend on one measurement at most")
       ->check(seconds(false))
       ->capture_default_str();
+  command
+      ->add_option("--patience", options->patience_seconds,
+                   "Seconds without a sign of life, --timeout not counted, until a problem counts as hung and its "
+                   "process is killed")
+      ->check(seconds(false))
+      ->capture_default_str();
+  add_duration_flag(*command, "--budget", options->budget_seconds, "Start no problem after so long, such as 60s or 2h");
+  command->add_flag("--fail-fast,!--keep-going", options->fail_fast,
+                    "Stop at the first fault (default: keep going; a fault costs only its own rows)");
+  command
+      ->add_option("--journal", options->journal,
+                   "Where each problem's result is written at once; default: beside --out or --json, until those are "
+                   "complete")
+      ->type_name("FILE");
+  command->add_flag("--resume", options->resume, "Continue the sweep that the journal is of");
+  command
+      ->add_option_function<std::string>(
+          "--shard", [options](const std::string& text) { options->shard = parse_shard(text); },
+          "Only every COUNT-th problem, beginning with the INDEX-th; see merge")
+      ->type_name("INDEX/COUNT");
+  command->add_flag("--dry-run", options->dry_run, "Print the problems and run none");
+  command->add_flag("--in-process", options->in_process, "Start no child process: for a debugger");
   command->add_option("--json", options->json,
                       "Write everything, with every sample, to this file; - is stdout, in the table's place");
   command->add_option("--csv", options->csv, "Write one line a row to this file; - likewise");
@@ -196,7 +282,8 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--baseline", options->baseline, "Compare with these results (see compare)")->type_name("FILE");
   add_threshold_flag(*command, options->threshold);
   command->add_flag("--strict", options->strict, "With --baseline: exit with 6 if a row is AMBIGUOUS");
-  command->add_flag("--allow-mixed", options->allow_mixed, "With --baseline: even if it ran on another machine");
+  command->add_flag("--allow-mixed", options->allow_mixed,
+                    "With --baseline and --resume: even if that ran on another machine or with another build");
   command->callback([flags, &exit_code] {
     std::vector<CacheState>& states = flags->options.run.states;
     states.clear();

@@ -1,6 +1,7 @@
 // `sweep`: checks each problem against the oracle, times what passed, and reports it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,14 +16,24 @@ class App;
 
 namespace lrnnx::bench {
 
+// The part of the problems that one of several machines does: every count-th, beginning with the index-th.
+struct Shard {
+  int64_t index = 1, count = 1;
+};
+
 struct SweepOptions {
   Selection selection;
   std::string direction;  // empty: both
+  Shard shard;
   RunOptions run;
-  bool quiet = false;
-  std::string json, csv;  // files; empty: none
-  std::string out;        // directory for sweep.json and sweep.csv; empty: none
-  std::string baseline;   // results to compare with; empty: none
+  bool quiet = false, dry_run = false, fail_fast = false, resume = false;
+  bool in_process = false;               // no child process: for a debugger
+  double patience_seconds = 300;         // see Worker
+  std::optional<double> budget_seconds;  // no problem starts after so long
+  std::string journal;                   // file; empty: beside the results
+  std::string json, csv;                 // files; empty: none
+  std::string out;                       // directory for sweep.json and sweep.csv; empty: none
+  std::string baseline;                  // results to compare with; empty: none
   double threshold = kDefaultThreshold;
   bool strict = false, allow_mixed = false;
 };
@@ -32,9 +43,9 @@ struct Swept {
   int signal = 0;  // that ended the sweep; 0: none did
 };
 
-// Runs the problems one after the other; what goes wrong with one is its row's verdict and stops no other. SIGINT or
-// SIGTERM ends it after the sample in flight.
-Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options);
+// Runs the problems one after the other in a child process; what goes wrong with one is its row's verdict and stops no
+// other. SIGINT or SIGTERM ends it after the sample in flight. `journal` is a path, empty for none.
+Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal);
 
 // The gravest of the rows: wrong numbers or times, then a broken machine, then a refused argument; nothing_ran if all
 // were skipped. 128 + the signal if one ended the sweep.

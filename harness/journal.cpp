@@ -1,0 +1,128 @@
+// Lines of JSON, appended and read back.
+#include "harness/journal.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "harness/error.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kSchema[] = "lrnnx-bench.journal";
+constexpr int kSchemaVersion = 1;
+
+// Sentences, empty if `found` is the journal of `plan`.
+std::vector<std::string> differences(const Json& found, const Plan& plan, bool allow_mixed) {
+  std::vector<std::string> sentences;
+  if (!allow_mixed) {
+    sentences = machine_differences(found.at("environment"), plan.environment);
+    const std::vector<std::string> builds = build_differences(found.at("environment"), plan.environment);
+    sentences.insert(sentences.end(), builds.begin(), builds.end());
+  }
+  for (const auto& [key, value] : plan.timing.items()) {
+    if (const Json before = found.at("timing").value(key, Json()); before != value)
+      sentences.push_back(fmt::format("{}: {} and {}", key, before.dump(), value.dump()));
+  }
+  const std::vector<std::string> problems = found.at("problems");
+  if (problems != plan.problems)
+    sentences.push_back(
+        fmt::format("its {} problems are not the {} of this sweep", problems.size(), plan.problems.size()));
+  return sentences;
+}
+
+}  // namespace
+
+Journal Journal::create(const std::string& path, const Plan& plan) {
+  Journal journal(path);
+  if (std::filesystem::exists(path)) {
+    std::error_code error;
+    std::filesystem::rename(path, path + ".old", error);
+    if (error) throw SystemError(fmt::format("cannot rename {} to {}.old: {}", path, path, error.message()));
+  }
+  journal.file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+  if (journal.file_ < 0) throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  journal.environment_ = plan.environment;
+  journal.write({{"schema", kSchema},
+                 {"schema_version", kSchemaVersion},
+                 {"environment", plan.environment},
+                 {"timing", plan.timing},
+                 {"problems", plan.problems}});
+  return journal;
+}
+
+Journal Journal::open(const std::string& path, const Plan& plan, bool allow_mixed) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || file.bad()) throw SystemError(fmt::format("cannot read {}", path));
+
+  Journal journal(path);
+  size_t begin = 0;
+  for (size_t number = 1, end = 0; (end = text.find('\n', begin)) != text.npos; begin = end + 1, ++number) {
+    try {
+      const Json line =
+          Json::parse(text.begin() + static_cast<ptrdiff_t>(begin), text.begin() + static_cast<ptrdiff_t>(end));
+      if (number == 1) {
+        if (line.at("schema") != kSchema || line.at("schema_version") != kSchemaVersion)
+          throw UsageError(fmt::format("{}: not a journal of this version of sweep", path));
+        if (const auto sentences = differences(line, plan, allow_mixed); !sentences.empty())
+          throw UsageError(fmt::format("--resume: {} is of another sweep ({}){}", path, fmt::join(sentences, "; "),
+                                       allow_mixed ? "" : "; --allow-mixed overlooks machine and build"));
+        journal.environment_ = line.at("environment");
+      } else {
+        journal.done_[line.at("problem")] = line.at("rows").get<Rows>();
+        for (const auto& [backend, measured] : line.at("ceilings").items())
+          journal.ceilings_.insert_or_assign(backend, ceilings_from_json(measured));
+      }
+    } catch (const Json::exception& error) {
+      throw UsageError(fmt::format("{}: line {}: {}", path, number, error.what()));
+    }
+  }
+  if (begin == 0) return create(path, plan);  // not even the first line was whole
+  if (::truncate(path.c_str(), static_cast<off_t>(begin)) != 0)
+    throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  journal.file_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (journal.file_ < 0) throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  return journal;
+}
+
+Journal::Journal(Journal&& other) noexcept
+    : path_(std::move(other.path_)),
+      file_(std::exchange(other.file_, -1)),
+      done_(std::move(other.done_)),
+      ceilings_(std::move(other.ceilings_)),
+      environment_(std::move(other.environment_)) {}
+
+Journal::~Journal() {
+  if (file_ >= 0) ::close(file_);
+}
+
+void Journal::add(const std::string& problem, const Rows& rows, const std::map<std::string, Ceilings>& ceilings) {
+  Json measured = Json::object();
+  for (const auto& [backend, values] : ceilings) measured[backend] = to_json(values);
+  write({{"problem", problem}, {"rows", rows}, {"ceilings", measured}});
+}
+
+void Journal::write(const Json& line) {
+  const std::string text = line.dump() + '\n';
+  for (std::string_view rest = text; !rest.empty();) {
+    const ssize_t written = ::write(file_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw SystemError(fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
+    rest.remove_prefix(static_cast<size_t>(written));
+  }
+  if (::fdatasync(file_) != 0 && errno != EINVAL)  // EINVAL: a pipe or a device
+    throw SystemError(fmt::format("cannot write {}: {}", path_, std::strerror(errno)));
+}
+
+}  // namespace lrnnx::bench

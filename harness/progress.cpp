@@ -1,0 +1,53 @@
+// Lines on stderr, and one that is rewritten on a terminal.
+#include "harness/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace lrnnx::bench {
+
+Progress::Progress(std::size_t total, bool quiet)
+    : total_(total), to_do_(total), quiet_(quiet), live_(!quiet && ::isatty(STDERR_FILENO)) {}
+
+void Progress::start(const std::string& problem) {
+  ++current_;
+  ++started_;
+  name_ = problem;
+}
+
+void Progress::doing(const char* phase) {
+  if (live_) fmt::print(stderr, "\r\x1b[K[{}/{}{}] {} {}", current_, total_, time_left(), phase, name_);
+}
+
+void Progress::finish(const nlohmann::ordered_json& row) {
+  if (quiet_) return;
+  const auto& median = row.at("median_ms");
+  const auto& reason = row.at("reason");
+  const std::string result = median.is_number()   ? fmt::format("{:.4f} ms", median.get<double>())
+                             : reason.is_string() ? reason.get<std::string>()
+                                                  : "";
+  fmt::print(stderr, "{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", current_, total_,
+             row.at("verdict").get<std::string>(), name_, result);
+}
+
+// ", 12 a minute, 3 min left", once there is something to go by.
+std::string Progress::time_left() const {
+  if (started_ < 2) return "";
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  const double each = seconds / static_cast<double>(started_ - 1);
+  return fmt::format(", {:.3g} a minute, {} left", 60 / each,
+                     duration_text(std::max(0.0, each * static_cast<double>(to_do_) - seconds)));
+}
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<long>(std::ceil(seconds));
+  if (whole < 90) return fmt::format("{} s", whole);
+  if (whole < 90 * 60) return fmt::format("{} min", (whole + 59) / 60);
+  return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
+}
+
+}  // namespace lrnnx::bench

@@ -1,0 +1,173 @@
+// A sweep that is killed loses at most the problem in flight, and ends as an unbroken one would have.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "tests/run_program.h"
+
+namespace lrnnx::bench {
+namespace {
+
+using Json = nlohmann::json;
+
+const std::string kSelection =
+    "--backend cpu --warm --min-samples 2 --min-time 0 -a batch=1 -a dim=8 -a groups=1 -a dstate=2 "
+    "-a options=B,C -a seqlen=1:30 ";
+
+std::vector<std::string> problems_of(const Json& json) {
+  std::vector<std::string> problems;
+  for (const Json& row : json.at("results")) {
+    EXPECT_EQ(row.at("verdict"), "passed") << row.at("reason");
+    problems.push_back(row.at("problem"));
+  }
+  return problems;
+}
+
+// Starts a sweep into `out`, kills it with SIGKILL after `milliseconds`, and returns what it announced as done. True in
+// `ended` if it was faster.
+std::set<std::string> sweep_and_kill(const std::string& out, int milliseconds, const std::string& log, bool& ended) {
+  const std::string program = std::string(LRNNX_BINARY_DIR) + "/bin/lrnnx-bench";
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    dup2(file, STDERR_FILENO);
+    dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+    const std::string command = "exec '" + program + "' sweep --resume --out '" + out + "' " + kSelection;
+    execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  kill(pid, SIGKILL);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  ended = WIFEXITED(status);
+  std::set<std::string> announced;
+  std::istringstream lines(read_text(log));
+  const std::regex done(R"(\[\d+/\d+\] passed (.*): [0-9.]+ ms)");
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);)
+    if (std::regex_match(line, match, done)) announced.insert(match[1]);
+  return announced;
+}
+
+std::set<std::string> journalled(const std::string& path) {
+  std::set<std::string> problems;
+  const std::string text = read_text(path);
+  for (size_t begin = text.find('\n') + 1, end = 0; begin != 0 && (end = text.find('\n', begin)) != text.npos;
+       begin = end + 1)
+    problems.insert(Json::parse(text.substr(begin, end - begin)).at("problem").get<std::string>());
+  return problems;
+}
+
+TEST(CliResume, KilledAtFiftyRandomMomentsASweepLosesOnlyWhatWasInFlightAndEndsLikeAnUnbrokenOne) {
+  const TemporaryDirectory directory;
+  const std::string unbroken = directory / "unbroken";
+  ASSERT_EQ(run_program("sweep -q --out '" + unbroken + "' " + kSelection).exit_code, 0);
+  const auto expected = problems_of(Json::parse(read_text(unbroken + "/sweep.json")));
+  ASSERT_EQ(expected.size(), 60u);
+
+  std::mt19937 random(1);
+  std::uniform_int_distribution<int> delay(5, 100);
+  int kills = 0, sweeps = 0;
+  while (kills < 50) {
+    const std::string out = directory / ("killed" + std::to_string(sweeps++));
+    // The first problem alone, for the ceilings take longer to measure than a run here lives.
+    ASSERT_EQ(run_program("sweep -q --budget 0.001s --out '" + out + "' " + kSelection).exit_code, 0);
+    const std::string journal = out + "/sweep.jsonl";
+    std::set<std::string> before = journalled(journal);
+    ASSERT_EQ(before.size(), 1u);
+    for (bool ended = false; !ended && kills < 50;) {
+      const auto announced = sweep_and_kill(out, delay(random), directory / "log", ended);
+      if (ended) break;
+      ++kills;
+      if (!std::filesystem::exists(journal)) break;  // killed after the results were written, which are looked at below
+      const auto after = journalled(journal);
+      EXPECT_TRUE(std::ranges::includes(after, before)) << "lost what an earlier run had done";
+      EXPECT_TRUE(std::ranges::includes(after, announced)) << "lost what it said was done";
+      before = after;
+    }
+    ASSERT_EQ(run_program("sweep -q --resume --out '" + out + "' " + kSelection).exit_code, 0);
+    const Json json = Json::parse(read_text(out + "/sweep.json"));
+    EXPECT_EQ(problems_of(json), expected);
+    EXPECT_EQ(json.at("complete"), true);
+    EXPECT_FALSE(std::filesystem::exists(journal)) << "everything is in the results";
+  }
+}
+
+TEST(CliResume, ABudgetEndsTheSweepInOrderAndResumeFinishesIt) {
+  const TemporaryDirectory directory;
+  const std::string out = directory / "out";
+  const ProgramResult first = run_program("sweep --budget 0.001s --out '" + out + "' " + kSelection);
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_NE(first.out.find("ended before the last problem"), std::string::npos) << first.out;
+  const Json partial = Json::parse(read_text(out + "/sweep.json"));
+  EXPECT_EQ(partial.at("complete"), false);
+  EXPECT_EQ(partial.at("results").size(), 1u);
+  ASSERT_EQ(run_program("sweep -q --resume --out '" + out + "' " + kSelection).exit_code, 0);
+  const Json whole = Json::parse(read_text(out + "/sweep.json"));
+  EXPECT_EQ(whole.at("complete"), true);
+  EXPECT_EQ(whole.at("results").size(), 60u);
+  EXPECT_EQ(whole.at("results")[0], partial.at("results")[0]) << "measured again";
+  EXPECT_EQ(whole.at("ceilings"), partial.at("ceilings")) << "measured again";
+}
+
+TEST(CliResume, WithoutItAnInterruptedSweepIsKeptAside) {
+  const TemporaryDirectory directory;
+  const std::string out = directory / "out";
+  const std::string arguments = "sweep --budget 0.001s --out '" + out + "' " + kSelection;
+  ASSERT_EQ(run_program(arguments).exit_code, 0);
+  const ProgramResult again = run_program(arguments);
+  EXPECT_NE(again.err.find("sweep.jsonl.old"), std::string::npos) << again.err;
+  EXPECT_TRUE(std::filesystem::exists(out + "/sweep.jsonl.old"));
+}
+
+TEST(CliResume, RefusesToMixSelectionsAndNeedsAPlaceForTheJournal) {
+  const TemporaryDirectory directory;
+  const std::string out = directory / "out";
+  ASSERT_EQ(run_program("sweep -q --budget 0.001s --out '" + out + "' " + kSelection).exit_code, 0);
+  const ProgramResult other = run_program("sweep --resume --out '" + out + "' " + kSelection + " --direction forward");
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_NE(other.err.find("60 problems are not the 30"), std::string::npos) << other.err;
+  EXPECT_EQ(run_program("sweep --resume " + kSelection).exit_code, 2);
+}
+
+TEST(CliSweepPlan, DryRunPrintsLinesThatParseBackAndRunsNothing) {
+  const ProgramResult dry = run_program("sweep --dry-run " + kSelection + "--out /no/such/place");
+  EXPECT_EQ(dry.exit_code, 0) << dry.err;
+  EXPECT_FALSE(std::filesystem::exists("/no/such/place"));
+  std::istringstream lines(dry.out);
+  std::vector<std::string> problems;
+  for (std::string line; std::getline(lines, line);) problems.push_back(line);
+  ASSERT_EQ(problems.size(), 60u);
+  EXPECT_EQ(run_program("sweep --dry-run -p '" + problems.back() + "'").out, problems.back() + '\n');
+}
+
+TEST(CliSweepPlan, ShardsTogetherAreTheWholeAndApartShareNothing) {
+  std::multiset<std::string> together;
+  for (const char* shard : {"1/3", "2/3", "3/3"}) {
+    std::istringstream lines(run_program("sweep --dry-run --shard " + std::string(shard) + " " + kSelection).out);
+    int count = 0;
+    for (std::string line; std::getline(lines, line); ++count) together.insert(line);
+    EXPECT_EQ(count, 20);
+  }
+  EXPECT_EQ(std::set<std::string>(together.begin(), together.end()).size(), 60u);
+  EXPECT_EQ(together.size(), 60u);
+  for (const char* wrong : {"0/3", "4/3", "1", "a/b", "1/0"}) {
+    const ProgramResult result = run_program(std::string("sweep --dry-run --shard ") + wrong);
+    EXPECT_EQ(result.exit_code, 2) << wrong;
+    EXPECT_NE(result.err.find("shard"), std::string::npos) << result.err;
+  }
+}
+
+}  // namespace
+}  // namespace lrnnx::bench

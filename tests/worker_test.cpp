@@ -1,0 +1,91 @@
+// A child process that runs problems: what befalls it costs the problem in flight and nothing else.
+#include "harness/worker.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "harness/results.h"
+
+namespace lrnnx::bench {
+namespace {
+
+Problem tiny(const std::string& direction = "forward") {
+  return parse_problem("selective_scan.mamba.f32." + direction + ".cpu batch=1 dim=8 seqlen=33 dstate=4");
+}
+
+Worker::Options quick() {
+  Worker::Options options;
+  options.program = std::string(LRNNX_BINARY_DIR) + "/bin/lrnnx-bench";
+  options.run.states = {CacheState::warm};
+  options.run.measure.min_samples = 3;
+  options.run.measure.min_seconds = 0;
+  return options;
+}
+
+TEST(Worker, RunsOneProblemAfterTheOtherInOneChild) {
+  Worker worker(quick());
+  const auto forward = worker.run(tiny("forward"));
+  const pid_t child = worker.pid();
+  const auto backward = worker.run(tiny("backward"));
+  for (const auto& rows : {forward, backward}) {
+    ASSERT_EQ(rows.size(), 1u);
+    EXPECT_EQ(rows[0].at("verdict"), "passed") << rows[0].at("reason");
+    EXPECT_EQ(rows[0].at("samples_ms").size(), 3u);
+  }
+  EXPECT_EQ(forward[0].at("problem"), to_string(tiny("forward")));
+  EXPECT_NE(child, 0);
+  EXPECT_EQ(worker.pid(), child);
+  EXPECT_EQ(worker.ceilings().count("cpu"), 1u);
+}
+
+TEST(Worker, ACrashIsTheRowOfItsProblemAndTheNextOneRuns) {
+  Worker worker(quick());
+  ASSERT_EQ(worker.run(tiny()).at(0).at("verdict"), "passed");
+  const double copy = worker.ceilings().at("cpu").copy_bytes_per_second;
+  bool crash = true;
+  worker.on_phase = [&](const char* phase) {
+    if (crash && std::string(phase) == "timing") kill(worker.pid(), SIGSEGV);
+  };
+  const auto rows =
+      worker.run(parse_problem("selective_scan.mamba.f32.forward.cpu batch=1 dim=256 seqlen=2048 dstate=16"));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].at("verdict"), "error");
+  EXPECT_EQ(rows[0].at("exit_code"), 3);
+  const std::string reason = rows[0].at("reason");
+  EXPECT_NE(reason.find("signal 11"), std::string::npos) << reason;
+  EXPECT_NE(reason.find("while timing"), std::string::npos) << reason;
+  crash = false;
+  EXPECT_EQ(worker.run(tiny()).at(0).at("verdict"), "passed");
+  EXPECT_EQ(worker.ceilings().at("cpu").copy_bytes_per_second, copy) << "measured again";
+}
+
+TEST(Worker, AHangIsKilledAndTheNextProblemRuns) {
+  Worker::Options options = quick();
+  options.patience_seconds = 1;
+  options.run.measure.timeout_seconds = 0.1;
+  Worker worker(options);
+  bool hang = true;
+  worker.on_phase = [&](const char*) {
+    if (hang) kill(worker.pid(), SIGSTOP);
+  };
+  const auto rows = worker.run(tiny());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].at("verdict"), "error");
+  const std::string reason = rows[0].at("reason");
+  EXPECT_NE(reason.find("without a sign of life"), std::string::npos) << reason;
+  EXPECT_EQ(worker.pid(), 0);
+  hang = false;
+  EXPECT_NE(worker.run(tiny()).at(0).at("verdict"), "error");
+}
+
+TEST(Worker, AProgramThatCannotBeStartedIsAnErrorInWords) {
+  Worker::Options options = quick();
+  options.program = "/no/such/program";
+  const auto rows = Worker(options).run(tiny());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].at("verdict"), "error");
+  EXPECT_NE(rows[0].at("reason").get<std::string>().find("exit code 127"), std::string::npos) << rows[0].at("reason");
+}
+
+}  // namespace
+}  // namespace lrnnx::bench
