@@ -1,4 +1,4 @@
-// The scalar functions around a scan, for double and for any scalar that the tests differentiate through.
+// The scalar functions around a scan, and how each arithmetic computes them of an input.
 #pragma once
 
 #include <cmath>
@@ -30,6 +30,39 @@ Real silu(Real x) {
 }
 
 // silu' = s + x s (1 - s) with s = sigmoid(x) and 1 - s = sigmoid(-x).
-inline double silu_slope(double x) { return sigmoid(x) + x * sigmoid(x) * sigmoid(-x); }
+template <class Real>
+Real silu_slope(Real x) {
+  return sigmoid(x) + x * sigmoid(x) * sigmoid(-x);
+}
+
+// dtA is the step of the transition, dt that of the input; the same one unless deltaA was given.
+template <class Real>
+struct Steps {
+  Real dtA, dt;
+  bool same;
+};
+
+// What a sequence's inputs say of one step; null means absent.
+template <class InputReal>
+struct StepInputs {
+  const InputReal *delta, *delta_bias, *deltaA;
+  bool delta_softplus;
+
+  InputReal sum() const { return delta_bias ? *delta + *delta_bias : *delta; }
+};
+
+// Specialised where Real is not the type of the inputs.
+template <class Real>
+struct Functions {
+  static Real silu(const Real& x) { return reference::silu(x); }
+  static Real silu_slope(const Real& x) { return reference::silu_slope(x); }
+
+  static Steps<Real> steps(const StepInputs<Real>& inputs) {
+    const Real dt = inputs.delta_softplus ? softplus(inputs.sum()) : inputs.sum();
+    return {inputs.deltaA ? *inputs.deltaA : dt, dt, !inputs.deltaA};
+  }
+  // By which the gradient of dt becomes that of delta. Only with softplus.
+  static Real step_slope(const StepInputs<Real>& inputs) { return sigmoid(inputs.sum()); }
+};
 
 }  // namespace lrnnx::reference

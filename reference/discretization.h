@@ -88,13 +88,6 @@ void exponential(const ConstStatesView<Weight>& A, Real step, StatesView<Weight>
   if constexpr (std::is_same_v<Weight, double>) result = (A * step < -708.0).select(0.0, result);
 }
 
-// dtA is the step of the transition, dt that of the input; the same one unless deltaA was given.
-template <class Real>
-struct Steps {
-  Real dtA, dt;
-  bool same;
-};
-
 // transition and input for every state of a channel at one time step. Weight is Real, or complex over Real.
 template <class Weight, class Real>
 void discretize(Discretization discretization, const ConstStatesView<Weight>& A, const Steps<Real>& steps,

@@ -1,280 +1,45 @@
-// The selective scan's gradients: states are kept at the start of every chunk, run again chunk by chunk from the last
-// to the first, and the adjoint of the state is carried backwards through them. Nothing is ever divided by a
-// transition.
+// The selective scan and its gradients in double precision.
 #include "reference/selective_scan.h"
 
-#include <algorithm>
-
+#include "reference/selective_scan_backward.h"
 #include "reference/selective_scan_forward.h"
+#include "reference/selective_scan_inputs.h"
 #include "reference/selective_scan_validation.h"
 
 namespace lrnnx::reference {
 
 namespace {
 
-// std::complex is laid out as its two parts (C++ standard, [complex.numbers.general]).
-template <class Weight>
-const Weight* as_weights(const std::vector<double>& tensor) {
-  return tensor.empty() ? nullptr : reinterpret_cast<const Weight*>(tensor.data());
-}
-template <class Weight>
-Weight* as_weights(std::vector<double>& tensor) {
-  return tensor.empty() ? nullptr : reinterpret_cast<Weight*>(tensor.data());
-}
-
-template <class Weight>
-InputView<double, Weight> view(const Inputs& inputs) {
-  return {.u = as_weights<double>(inputs.u),
-          .delta = as_weights<double>(inputs.delta),
-          .D = as_weights<double>(inputs.D),
-          .z = as_weights<double>(inputs.z),
-          .delta_bias = as_weights<double>(inputs.delta_bias),
-          .deltaA = as_weights<double>(inputs.deltaA),
-          .A = as_weights<Weight>(inputs.A),
-          .B = as_weights<Weight>(inputs.B),
-          .C = as_weights<Weight>(inputs.C),
-          .h0 = as_weights<Weight>(inputs.h0)};
+// The parts of complex weights, interleaved.
+std::vector<double> parts(std::vector<double> weights) { return weights; }
+std::vector<double> parts(const std::vector<std::complex<double>>& weights) {
+  const auto* values = reinterpret_cast<const double*>(weights.data());
+  return {values, values + 2 * weights.size()};
 }
 
 template <class Weight>
 Outputs forward_as(const Problem& problem, const Inputs& inputs) {
-  auto result = forward(problem, view<Weight>(inputs));
-  const auto* state = reinterpret_cast<const double*>(result.last_state.data());
-  const size_t state_size = result.last_state.size() * (sizeof(Weight) / sizeof(double));
-  return {std::move(result.out), std::move(result.out_z), std::vector<double>(state, state + state_size)};
+  auto result = forward<Arithmetic<double, Weight>>(problem, view<Weight>(inputs));
+  return {std::move(result.out), std::move(result.out_z), parts(std::move(result.last_state))};
 }
 
-// What the backward pass of one channel of one batch carries from chunk to chunk, and its sums over time.
 template <class Weight>
-struct ChannelGradients {
-  States<Weight> state, A, B, C;  // B and C only where they are fixed
-  double D = 0.0, delta_bias = 0.0;
-};
-
-// Gradients of the variable B and C from one block of channels over one chunk; a column for each time step.
-template <class Weight>
-struct BlockGradients {
-  Eigen::Array<Weight, Eigen::Dynamic, Eigen::Dynamic> B, C;
-};
-
-// What a thread works with.
-template <class Weight>
-struct Worker {
-  Worker(const Problem& problem, const InputView<double, Weight>& inputs)
-      : chunk(problem, inputs), slopes(problem.dstate), transition(problem.dstate), input(problem.dstate) {}
-
-  Chunk<double, Weight> chunk;
-  DiscretizationSlopes<Weight> slopes;
-  States<Weight> transition, input;  // gradients of the factors of one step
-};
-
-template <class Weight>
-class Backward {
- public:
-  Backward(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
-           const std::vector<double>& dlast_state)
-      : problem_(problem),
-        inputs_(view<Weight>(inputs)),
-        dout_(dout.data()),
-        dlast_state_(as_weights<Weight>(dlast_state)) {
-    gradients_.du.resize(inputs.u.size());
-    gradients_.ddelta.resize(inputs.delta.size());
-    gradients_.dA.resize(inputs.A.size());
-    gradients_.dB.resize(inputs.B.size());
-    gradients_.dC.resize(inputs.C.size());
-    gradients_.dD.resize(inputs.D.size());
-    gradients_.dz.resize(inputs.z.size());
-    gradients_.ddelta_bias.resize(inputs.delta_bias.size());
-    gradients_.ddeltaA.resize(inputs.deltaA.size());
-    gradients_.dh0.resize(inputs.h0.size());
-  }
-
-  Gradients run() {
-    // A few batches at a time, enough to occupy many threads: what is kept between the passes then stays small.
-    constexpr int64_t kBlocksAtOnce = 256;
-    const auto blocks_a_batch = static_cast<int64_t>(channel_blocks(problem_, 0, 1).size());
-    const int64_t batches = (kBlocksAtOnce + blocks_a_batch - 1) / blocks_a_batch;
-    for (first_batch_ = 0; first_batch_ < problem_.batch; first_batch_ += batches) {
-      batches_ = std::min(batches, problem_.batch - first_batch_);
-      blocks_ = channel_blocks(problem_, first_batch_, batches_);
-      run_batches();
-    }
-    return std::move(gradients_);
-  }
-
- private:
-  using Channel = ChannelGradients<Weight>;
-
-  void run_batches() {
-    keep_chunk_states();
-    start_channels();
-    block_gradients_.resize(blocks_.size());
-#pragma omp parallel if (worth_threads(problem_))
-    {
-      Worker<Weight> worker(problem_, inputs_);
-      for (int64_t index = chunk_count(problem_) - 1; index >= 0; --index) {
-#pragma omp for schedule(dynamic)
-        for (size_t i = 0; i < blocks_.size(); ++i) run_block(blocks_[i], index, worker, block_gradients_[i]);
-        if (reads_B(problem_.discretization) && problem_.variable_B)
-          sum_blocks(index, &BlockGradients<Weight>::B, gradients_.dB);
-        if (problem_.variable_C) sum_blocks(index, &BlockGradients<Weight>::C, gradients_.dC);
-      }
-    }
-    add_channel_gradients();
-  }
-
-  void keep_chunk_states() {
-    chunk_states_.resize(batches_ * problem_.dim * chunk_count(problem_) * problem_.dstate);
-    scan(problem_, inputs_, blocks_,
-         [&](const Chunk<double, Weight>& chunk, int64_t batch, int64_t channel, int64_t index) {
-           chunk_state(batch, channel, index) = chunk.state(-1);
-         });
-  }
-
-  StatesView<Weight> chunk_state(int64_t batch, int64_t channel, int64_t index) {
-    const int64_t row = ((batch - first_batch_) * problem_.dim + channel) * chunk_count(problem_) + index;
-    return {chunk_states_.data() + row * problem_.dstate, problem_.dstate};
-  }
-
-  void start_channels() {
-    channels_.resize(batches_ * problem_.dim);
-    for (int64_t i = 0; i < batches_ * problem_.dim; ++i) {
-      Channel& channel = channels_[i];
-      for (auto* sum : {&channel.state, &channel.A, &channel.B, &channel.C}) sum->setZero(problem_.dstate);
-      channel.D = channel.delta_bias = 0.0;
-      if (dlast_state_) {
-        const int64_t row = first_batch_ * problem_.dim + i;
-        channel.state = ConstStatesView<Weight>(dlast_state_ + row * problem_.dstate, problem_.dstate);
-      }
-    }
-  }
-
-  void run_block(const ChannelBlock& block, int64_t index, Worker<Weight>& worker, BlockGradients<Weight>& sums) {
-    Chunk<double, Weight>& chunk = worker.chunk;
-    chunk.load(block.batch, block.group, index);
-    if (problem_.variable_B) sums.B.setZero(problem_.dstate, chunk.length());
-    if (problem_.variable_C) sums.C.setZero(problem_.dstate, chunk.length());
-    for (int64_t c = block.first_channel; c < block.first_channel + block.channels; ++c) {
-      chunk.initial_state() = chunk_state(block.batch, c, index);
-      chunk.run(block.batch, c);
-      Channel& channel = channels_[(block.batch - first_batch_) * problem_.dim + c];
-      for (int64_t t = chunk.length() - 1; t >= 0; --t) {
-        run_step(worker, c, t, channel, problem_.variable_B ? sums.B.col(t).data() : channel.B.data(),
-                 problem_.variable_C ? sums.C.col(t).data() : channel.C.data());
-      }
-    }
-  }
-
-  // The chain rule on h_t = a h_{t-1} + b B u and y = C h_t. With complex weights y is twice a real part, which hands
-  // its gradient on doubled; and each factor of a product hands a gradient on times the conjugate of the other.
-  void run_step(Worker<Weight>& worker, int64_t c, int64_t t, Channel& channel, Weight* dB, Weight* dC) {
-    const Chunk<double, Weight>& chunk = worker.chunk;
-    const int64_t at = chunk.row() + t;
-    const double dout = through_gate(at, chunk.out(t));
-    const double dreadout = std::is_same_v<Weight, double> ? dout : 2.0 * dout;
-    const double u = inputs_.u[at];
-    const auto B = chunk.B(t);
-    const auto transition = chunk.transition(t);
-    const auto input = chunk.input(t);
-    States<Weight>& dstate = channel.state;
-
-    StatesView<Weight>(dC, problem_.dstate) += chunk.state(t).conjugate() * dreadout;
-    dstate += chunk.C(t).conjugate() * dreadout;
-    StatesView<Weight>(dB, problem_.dstate) += dstate * input.conjugate() * u;
-    double du = std::real((dstate * (input * B).conjugate()).sum());
-    if (inputs_.D) {
-      du += dout * inputs_.D[c];
-      channel.D += dout * u;
-    }
-    gradients_.du[at] = du;
-
-    worker.transition = dstate * chunk.state(t - 1).conjugate();
-    worker.input = dstate * B.conjugate() * u;
-    dstate *= transition.conjugate();
-    through_discretization(worker, t, channel);
-  }
-
-  // Gradient of out at one (b, d, l) from that of what leaves the gate.
-  double through_gate(int64_t at, double out) {
-    if (!inputs_.z) return dout_[at];
-    gradients_.dz[at] = dout_[at] * out * silu_slope(inputs_.z[at]);
-    return dout_[at] * silu(inputs_.z[at]);
-  }
-
-  // Hands the gradients of the two factors on to A and the steps.
-  void through_discretization(Worker<Weight>& worker, int64_t t, Channel& channel) {
-    const Chunk<double, Weight>& chunk = worker.chunk;
-    const int64_t at = chunk.row() + t;
-    auto& slopes = worker.slopes;
-    differentiate<Weight>(problem_.discretization, chunk.A(), chunk.steps(t), chunk.transition(t), chunk.input(t),
-                          slopes);
-    channel.A +=
-        worker.transition * slopes.transition_by_weight.conjugate() + worker.input * slopes.input_by_weight.conjugate();
-    const double ddtA = std::real((worker.transition * slopes.transition_by_step.conjugate()).sum());
-    double ddt = std::real((worker.input * slopes.input_by_step.conjugate()).sum());
-    if (inputs_.deltaA) {
-      gradients_.ddeltaA[at] = ddtA;
-    } else {
-      ddt += ddtA;
-    }
-    if (problem_.delta_softplus) {
-      ddt *= sigmoid(inputs_.delta[at] + (inputs_.delta_bias ? inputs_.delta_bias[chunk.channel()] : 0.0));
-    }
-    gradients_.ddelta[at] = ddt;
-    channel.delta_bias += ddt;
-  }
-
-  // Adds up the blocks of each group, in order, and puts the time axis innermost again. Runs inside a parallel region.
-  void sum_blocks(int64_t index, Eigen::Array<Weight, Eigen::Dynamic, Eigen::Dynamic> BlockGradients<Weight>::*part,
-                  std::vector<double>& gradient) {
-    const int64_t begin = index * kChunk;
-    const int64_t length = std::min(kChunk, problem_.seqlen - begin);
-    const int64_t slots = batches_ * problem_.groups;
-    const int64_t blocks = static_cast<int64_t>(blocks_.size()) / slots;
-#pragma omp for collapse(2)
-    for (int64_t slot = 0; slot < slots; ++slot) {
-      for (int64_t t = 0; t < length; ++t) {
-        States<Weight> sum = States<Weight>::Zero(problem_.dstate);
-        for (int64_t i = slot * blocks; i < (slot + 1) * blocks; ++i) sum += (block_gradients_[i].*part).col(t);
-        const int64_t row = (first_batch_ * problem_.groups + slot) * problem_.dstate;
-        Eigen::Map<States<Weight>, 0, Eigen::InnerStride<>>(
-            as_weights<Weight>(gradient) + row * problem_.seqlen + begin + t, problem_.dstate,
-            Eigen::InnerStride<>(problem_.seqlen)) = sum;
-      }
-    }
-  }
-
-  void add_channel_gradients() {
-    for (int64_t i = 0; i < batches_ * problem_.dim; ++i) {
-      const Channel& channel = channels_[i];
-      const int64_t c = i % problem_.dim;
-      if (reads_A(problem_.discretization)) add(channel.A, c, gradients_.dA);
-      if (reads_B(problem_.discretization) && !problem_.variable_B) add(channel.B, c, gradients_.dB);
-      if (!problem_.variable_C) add(channel.C, c, gradients_.dC);
-      if (inputs_.D) gradients_.dD[c] += channel.D;
-      if (inputs_.delta_bias) gradients_.ddelta_bias[c] += channel.delta_bias;
-      add(channel.state, first_batch_ * problem_.dim + i, gradients_.dh0);
-    }
-  }
-
-  void add(const States<Weight>& states, int64_t row, std::vector<double>& gradient) {
-    if (gradient.empty()) return;
-    StatesView<Weight>(as_weights<Weight>(gradient) + row * problem_.dstate, problem_.dstate) += states;
-  }
-
-  const Problem& problem_;
-  const InputView<double, Weight> inputs_;
-  const double* dout_;
-  const Weight* dlast_state_;
-  Gradients gradients_;
-
-  // Of the batches at work.
-  int64_t first_batch_ = 0, batches_ = 0;
-  std::vector<ChannelBlock> blocks_;
-  std::vector<Weight> chunk_states_;
-  std::vector<Channel> channels_;
-  std::vector<BlockGradients<Weight>> block_gradients_;
-};
+Gradients backward_as(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                      const std::vector<double>& dlast_state) {
+  auto result = Backward<Arithmetic<double, Weight>>(problem, view<Weight>(inputs), dout.data(),
+                                                     as_weights<Weight>(dlast_state))
+                    .run();
+  return {.du = std::move(result.du),
+          .ddelta = std::move(result.ddelta),
+          .dA = parts(std::move(result.dA)),
+          .dB = parts(std::move(result.dB)),
+          .dC = parts(std::move(result.dC)),
+          .dD = std::move(result.dD),
+          .dz = std::move(result.dz),
+          .ddelta_bias = std::move(result.ddelta_bias),
+          .ddeltaA = std::move(result.ddeltaA),
+          .dh0 = parts(std::move(result.dh0))};
+}
 
 }  // namespace
 
@@ -287,8 +52,8 @@ Gradients backward(const Problem& problem, const Inputs& inputs, const std::vect
                    const std::vector<double>& dlast_state) {
   validate(problem, inputs);
   validate_output_gradients(problem, dout, dlast_state);
-  if (problem.complex) return Backward<std::complex<double>>(problem, inputs, dout, dlast_state).run();
-  return Backward<double>(problem, inputs, dout, dlast_state).run();
+  return problem.complex ? backward_as<std::complex<double>>(problem, inputs, dout, dlast_state)
+                         : backward_as<double>(problem, inputs, dout, dlast_state);
 }
 
 }  // namespace lrnnx::reference

@@ -1,15 +1,16 @@
-// The forward scan over a chunk of time, for any scalar: double for the oracle, dual numbers for its tests.
+// The forward scan over a chunk of time, in any arithmetic.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "reference/arithmetic.h"
 #include "reference/selective_scan.h"
 
 namespace lrnnx::reference {
 
-// The inputs of a scan where they lie; null means absent. Weight is Real, or complex over Real.
+// The inputs of a scan where they lie; null means absent.
 template <class Real, class Weight>
 struct InputView {
   const Real *u = nullptr, *delta = nullptr, *D = nullptr, *z = nullptr, *delta_bias = nullptr, *deltaA = nullptr;
@@ -45,20 +46,26 @@ inline bool worth_threads(const Problem& problem) {
   return problem.batch * problem.dim * problem.seqlen * problem.dstate > (1 << 14);
 }
 
-// The weighted states as the output sees them.
-inline double readout(double sum) { return sum; }
-inline double readout(std::complex<double> sum) { return 2.0 * sum.real(); }
+// Twice the real part of the weighted states with complex weights.
+template <class Real>
+Real doubled_if(bool complex, const Real& x) {
+  return complex ? x + x : x;
+}
 
 // One channel over one chunk: its factors and states at every step, state axis innermost.
-template <class Real, class Weight>
+template <class Numbers>
 class Chunk {
  public:
+  using Real = typename Numbers::Real;
+  using Weight = typename Numbers::Weight;
+  using InputWeight = typename Numbers::InputWeight;
+  using Inputs = InputView<typename Numbers::InputReal, InputWeight>;
   using Columns = Eigen::Array<Weight, Eigen::Dynamic, Eigen::Dynamic>;  // a column for each time step
 
-  Chunk(const Problem& problem, const InputView<Real, Weight>& inputs)
+  Chunk(const Problem& problem, const Inputs& inputs)
       : problem_(problem),
         inputs_(inputs),
-        zeros_(States<Weight>::Constant(problem.dstate, Weight(0.0))),
+        zeros_(States<InputWeight>::Constant(problem.dstate, InputWeight(0.0))),
         ones_(States<Weight>::Constant(problem.dstate, Weight(1.0))),
         B_(problem.dstate, kChunk),
         C_(problem.dstate, kChunk),
@@ -80,19 +87,17 @@ class Chunk {
   void run(int64_t batch, int64_t channel) {
     batch_ = batch;
     channel_ = channel;
-    const bool separate = inputs_.deltaA != nullptr;
-    const ConstStatesView<Weight> weight = A();
+    if (!problem_.variable_B && reads_B(problem_.discretization)) fixed_B_ = fixed(inputs_.B).template cast<Weight>();
+    if (!problem_.variable_C) fixed_C_ = fixed(inputs_.C).template cast<Weight>();
+    const ConstStatesView<InputWeight> weight = A();
     for (int64_t t = 0; t < length_; ++t) {
-      Real dt = inputs_.delta[row() + t];
-      if (inputs_.delta_bias) dt = dt + inputs_.delta_bias[channel];
-      if (problem_.delta_softplus) dt = softplus(dt);
-      steps_[t] = {separate ? inputs_.deltaA[row() + t] : dt, dt, !separate};
-      discretize<Weight, Real>(problem_.discretization, weight, steps_[t], view(transition_, t), view(input_, t));
+      steps_[t] = Functions<Real>::steps(step_inputs(t));
+      discretize(problem_.discretization, weight, steps_[t], view(transition_, t), view(input_, t));
 
-      const Real u = inputs_.u[row() + t];
-      state_.col(t + 1) = transition_.col(t) * state_.col(t) + input_.col(t) * (B(t) * u);
-      out_[t] = readout((C(t) * state_.col(t + 1)).sum());
-      if (inputs_.D) out_[t] = out_[t] + inputs_.D[channel] * u;
+      const Real u(inputs_.u[row() + t]);
+      state_.col(t + 1) = carry(transition(t), state(t - 1)) + input(t) * (B(t) * u);
+      out_[t] = doubled_if(problem_.complex, real_part((C(t) * state(t)).sum()));
+      if (inputs_.D) out_[t] = out_[t] + Real(inputs_.D[channel]) * u;
     }
   }
 
@@ -104,15 +109,22 @@ class Chunk {
   // Where the chunk begins in the (B, D, L) tensors.
   int64_t row() const { return (batch_ * problem_.dim + channel_) * problem_.seqlen + begin_; }
 
-  ConstStatesView<Weight> A() const {
-    return reads_A(problem_.discretization) ? fixed(inputs_.A) : view(zeros_.data());
+  ConstStatesView<InputWeight> A() const {
+    return reads_A(problem_.discretization) ? fixed(inputs_.A)
+                                            : ConstStatesView<InputWeight>(zeros_.data(), problem_.dstate);
+  }
+  StepInputs<typename Numbers::InputReal> step_inputs(int64_t t) const {
+    return {.delta = inputs_.delta + row() + t,
+            .delta_bias = inputs_.delta_bias ? inputs_.delta_bias + channel_ : nullptr,
+            .deltaA = inputs_.deltaA ? inputs_.deltaA + row() + t : nullptr,
+            .delta_softplus = problem_.delta_softplus};
   }
   // At step t of the chunk; state(-1) is the one the chunk began with.
   ConstStatesView<Weight> B(int64_t t) const {
     if (!reads_B(problem_.discretization)) return view(ones_.data());
-    return problem_.variable_B ? view(B_, t) : fixed(inputs_.B);
+    return problem_.variable_B ? view(B_, t) : view(fixed_B_.data());
   }
-  ConstStatesView<Weight> C(int64_t t) const { return problem_.variable_C ? view(C_, t) : fixed(inputs_.C); }
+  ConstStatesView<Weight> C(int64_t t) const { return problem_.variable_C ? view(C_, t) : view(fixed_C_.data()); }
   ConstStatesView<Weight> transition(int64_t t) const { return view(transition_, t); }
   ConstStatesView<Weight> input(int64_t t) const { return view(input_, t); }
   ConstStatesView<Weight> state(int64_t t) const { return view(state_, t + 1); }
@@ -120,21 +132,26 @@ class Chunk {
   const Real& out(int64_t t) const { return out_[t]; }  // before the gate
 
  private:
-  void load(const Weight* tensor, int64_t batch, int64_t group, Columns& columns) {
-    using TimeInnermost = Eigen::Array<Weight, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  void load(const InputWeight* tensor, int64_t batch, int64_t group, Columns& columns) {
+    using TimeInnermost = Eigen::Array<InputWeight, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     const int64_t rows = (batch * problem_.groups + group) * problem_.dstate;
-    columns.leftCols(length_) = Eigen::Map<const TimeInnermost, 0, Eigen::OuterStride<>>(
+    const Eigen::Map<const TimeInnermost, 0, Eigen::OuterStride<>> values(
         tensor + rows * problem_.seqlen + begin_, problem_.dstate, length_, Eigen::OuterStride<>(problem_.seqlen));
+    columns.leftCols(length_) = values.template cast<Weight>();
   }
 
   ConstStatesView<Weight> view(const Weight* states) const { return {states, problem_.dstate}; }
   ConstStatesView<Weight> view(const Columns& columns, int64_t t) const { return view(columns.col(t).data()); }
   StatesView<Weight> view(Columns& columns, int64_t t) { return {columns.col(t).data(), problem_.dstate}; }
-  ConstStatesView<Weight> fixed(const Weight* tensor) const { return view(tensor + channel_ * problem_.dstate); }
+  ConstStatesView<InputWeight> fixed(const InputWeight* tensor) const {
+    return {tensor + channel_ * problem_.dstate, problem_.dstate};
+  }
 
   const Problem& problem_;
-  const InputView<Real, Weight>& inputs_;
-  const States<Weight> zeros_, ones_;
+  const Inputs& inputs_;
+  const States<InputWeight> zeros_;
+  const States<Weight> ones_;
+  States<Weight> fixed_B_, fixed_C_;  // of the channel
   Columns B_, C_, transition_, input_, state_;
   std::vector<Steps<Real>> steps_;
   std::vector<Real> out_;
@@ -142,12 +159,13 @@ class Chunk {
 };
 
 // Runs the blocks over all chunks in order and calls visit(chunk, batch, channel, index of the chunk) after each one.
-template <class Real, class Weight, class Visit>
-void scan(const Problem& problem, const InputView<Real, Weight>& inputs, const std::vector<ChannelBlock>& blocks,
-          Visit visit) {
+template <class Numbers, class Visit>
+void scan(const Problem& problem, const typename Chunk<Numbers>::Inputs& inputs,
+          const std::vector<ChannelBlock>& blocks, Visit visit) {
+  using Weight = typename Numbers::Weight;
 #pragma omp parallel if (worth_threads(problem))
   {
-    Chunk<Real, Weight> chunk(problem, inputs);
+    Chunk<Numbers> chunk(problem, inputs);
     std::vector<States<Weight>> carries(kBlock);
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < blocks.size(); ++i) {
@@ -155,7 +173,8 @@ void scan(const Problem& problem, const InputView<Real, Weight>& inputs, const s
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t offset = (batch * problem.dim + first_channel + c) * problem.dstate;
         if (inputs.h0) {
-          carries[c] = ConstStatesView<Weight>(inputs.h0 + offset, problem.dstate);
+          using Initial = ConstStatesView<typename Numbers::InputWeight>;
+          carries[c] = Initial(inputs.h0 + offset, problem.dstate).template cast<Weight>();
         } else {
           carries[c].setConstant(problem.dstate, Weight(0.0));
         }
@@ -179,23 +198,26 @@ struct ForwardResult {
   std::vector<Weight> last_state;
 };
 
-template <class Real, class Weight>
-ForwardResult<Real, Weight> forward(const Problem& problem, const InputView<Real, Weight>& inputs) {
+template <class Numbers>
+ForwardResult<typename Numbers::Real, typename Numbers::Weight> forward(const Problem& problem,
+                                                                        const typename Chunk<Numbers>::Inputs& inputs) {
+  using Real = typename Numbers::Real;
+  using Weight = typename Numbers::Weight;
   ForwardResult<Real, Weight> result;
   const int64_t channels = problem.batch * problem.dim;
   result.out.resize(channels * problem.seqlen);
   if (inputs.z) result.out_z.resize(channels * problem.seqlen);
   result.last_state.resize(channels * problem.dstate);
-  scan(problem, inputs, channel_blocks(problem, 0, problem.batch),
-       [&](const Chunk<Real, Weight>& chunk, int64_t batch, int64_t channel, int64_t) {
-         for (int64_t t = 0; t < chunk.length(); ++t) {
-           const int64_t at = chunk.row() + t;
-           result.out[at] = chunk.out(t);
-           if (inputs.z) result.out_z[at] = chunk.out(t) * silu(inputs.z[at]);
-         }
-         const int64_t offset = (batch * problem.dim + channel) * problem.dstate;
-         StatesView<Weight>(result.last_state.data() + offset, problem.dstate) = chunk.final_state();
-       });
+  scan<Numbers>(problem, inputs, channel_blocks(problem, 0, problem.batch),
+                [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t) {
+                  for (int64_t t = 0; t < chunk.length(); ++t) {
+                    const int64_t at = chunk.row() + t;
+                    result.out[at] = chunk.out(t);
+                    if (inputs.z) result.out_z[at] = chunk.out(t) * Functions<Real>::silu(inputs.z[at]);
+                  }
+                  const int64_t offset = (batch * problem.dim + channel) * problem.dstate;
+                  StatesView<Weight>(result.last_state.data() + offset, problem.dstate) = chunk.final_state();
+                });
   return result;
 }
 

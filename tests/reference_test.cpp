@@ -158,7 +158,7 @@ Outputs derivative_as(const Problem& problem, const Inputs& inputs, const Inputs
                                                    .B = at(B),
                                                    .C = at(C),
                                                    .h0 = at(h0)};
-  const auto result = forward(problem, view);
+  const auto result = forward<Arithmetic<Dual<double>, Dual<Weight>>>(problem, view);
   return {tangent(result.out), tangent(result.out_z), tangent(result.last_state)};
 }
 
