@@ -7,6 +7,7 @@
 
 #include "harness/error.h"
 #include "reference/selective_scan.h"
+#include "reference/selective_scan_gauge.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -34,7 +35,9 @@ struct Row {
   lrnnx_tensor BackwardArgs::*gradient = nullptr;
   std::vector<double> reference::Inputs::*oracle_input = nullptr;
   std::vector<double> reference::Gradients::*oracle_gradient = nullptr;
+  reference::TensorGauge reference::GradientGauges::*gradient_gauge = nullptr;
   std::vector<double> reference::Outputs::*oracle_output = nullptr;
+  reference::TensorGauge reference::OutputGauges::*output_gauge = nullptr;
 };
 
 using F = ForwardArgs;
@@ -42,28 +45,30 @@ using B = BackwardArgs;
 using I = reference::Inputs;
 using G = reference::Gradients;
 using O = reference::Outputs;
+using P = reference::GradientGauges;
+using Q = reference::OutputGauges;
 
 // clang-format off
 constexpr Row kInputs[] = {
-    {"u", Layout::channel_time, false, nullptr, &F::u, &B::u, &B::du, &I::u, &G::du},
-    {"delta", Layout::channel_time, false, nullptr, &F::delta, &B::delta, &B::ddelta, &I::delta, &G::ddelta},
-    {"A", Layout::channel_state, true, nullptr, &F::A, &B::A, &B::dA, &I::A, &G::dA},
-    {"B", Layout::matrix_B, true, nullptr, &F::B, &B::B, &B::dB, &I::B, &G::dB},
-    {"C", Layout::matrix_C, true, nullptr, &F::C, &B::C, &B::dC, &I::C, &G::dC},
-    {"D", Layout::channel, false, &Options::D, &F::D, &B::D, &B::dD, &I::D, &G::dD},
-    {"z", Layout::channel_time, false, &Options::z, &F::z, &B::z, &B::dz, &I::z, &G::dz},
+    {"u", Layout::channel_time, false, nullptr, &F::u, &B::u, &B::du, &I::u, &G::du, &P::du},
+    {"delta", Layout::channel_time, false, nullptr, &F::delta, &B::delta, &B::ddelta, &I::delta, &G::ddelta, &P::ddelta},
+    {"A", Layout::channel_state, true, nullptr, &F::A, &B::A, &B::dA, &I::A, &G::dA, &P::dA},
+    {"B", Layout::matrix_B, true, nullptr, &F::B, &B::B, &B::dB, &I::B, &G::dB, &P::dB},
+    {"C", Layout::matrix_C, true, nullptr, &F::C, &B::C, &B::dC, &I::C, &G::dC, &P::dC},
+    {"D", Layout::channel, false, &Options::D, &F::D, &B::D, &B::dD, &I::D, &G::dD, &P::dD},
+    {"z", Layout::channel_time, false, &Options::z, &F::z, &B::z, &B::dz, &I::z, &G::dz, &P::dz},
     {"delta_bias", Layout::channel, false, &Options::delta_bias, &F::delta_bias, &B::delta_bias, &B::ddelta_bias,
-     &I::delta_bias, &G::ddelta_bias},
+     &I::delta_bias, &G::ddelta_bias, &P::ddelta_bias},
     {"deltaA", Layout::channel_time, false, &Options::deltaA, &F::deltaA, &B::deltaA, &B::ddeltaA, &I::deltaA,
-     &G::ddeltaA},
-    {"h0", Layout::batch_state, true, &Options::h0, &F::h0, &B::h0, &B::dh0, &I::h0, &G::dh0},
+     &G::ddeltaA, &P::ddeltaA},
+    {"h0", Layout::batch_state, true, &Options::h0, &F::h0, &B::h0, &B::dh0, &I::h0, &G::dh0, &P::dh0},
 };
 constexpr Row kOutputs[] = {
-    {.name = "out", .layout = Layout::channel_time, .forward = &F::out, .oracle_output = &O::out},
+    {.name = "out", .layout = Layout::channel_time, .forward = &F::out, .oracle_output = &O::out, .output_gauge = &Q::out},
     {.name = "out_z", .layout = Layout::channel_time, .when = &Options::z, .forward = &F::out_z,
-     .oracle_output = &O::out_z},
+     .oracle_output = &O::out_z, .output_gauge = &Q::out_z},
     {.name = "last_state", .layout = Layout::batch_state, .weight = true, .when = &Options::last_state,
-     .forward = &F::last_state, .oracle_output = &O::last_state},
+     .forward = &F::last_state, .oracle_output = &O::last_state, .output_gauge = &Q::last_state},
 };
 // What only the backward reads.
 constexpr Row kSaved = {.name = "out", .layout = Layout::channel_time, .when = &Options::z, .backward = &B::out};
@@ -261,15 +266,27 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
   for (const Row& row : kInputs) values.*row.oracle_input = widen(row.name);
 
   OracleTensors expected;
+  const auto expect = [&](const std::string& name, std::vector<double>& value, reference::TensorGauge& gauge) {
+    expected[name] = {.value = std::move(value),
+                      .G1 = std::move(gauge.G1),
+                      .G2 = std::move(gauge.G2),
+                      .F = std::move(gauge.F),
+                      .S1_env = gauge.S1_env};
+  };
   if (is_backward(problem)) {
-    reference::Gradients gradients = reference::backward(definition, values, widen("dout"), widen("dlast_state"));
+    const std::vector<double> dout = widen("dout"), dlast_state = widen("dlast_state");
+    reference::Gradients gradients = reference::backward(definition, values, dout, dlast_state);
+    auto gauges = reference::backward_gauges(definition, values, dout, dlast_state, gradients);
     for (const Row& row : kInputs) {
-      if (is_present(row, problem)) expected[gradient_name(row)].value = std::move(gradients.*row.oracle_gradient);
+      if (is_present(row, problem)) {
+        expect(gradient_name(row), gradients.*row.oracle_gradient, gauges.*row.gradient_gauge);
+      }
     }
   } else {
     reference::Outputs outputs = reference::forward(definition, values);
+    auto gauges = reference::forward_gauges(definition, values, outputs);
     for (const Row& row : kOutputs) {
-      if (is_present(row, problem)) expected[row.name].value = std::move(outputs.*row.oracle_output);
+      if (is_present(row, problem)) expect(row.name, outputs.*row.oracle_output, gauges.*row.output_gauge);
     }
   }
   return expected;

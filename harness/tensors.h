@@ -35,7 +35,7 @@ std::vector<TensorSpec> tensors(const Problem& problem);
 using HostTensors = std::map<std::string, std::vector<float>>;
 
 // What a tensor should be, and how far an honest 32-bit computation may stray from it. G1, G2 and F have one number an
-// element, that of a complex element for the modulus of its error.
+// element, that of a complex element for the modulus of its error; what they mean stands in reference/gauge.h.
 struct OracleTensor {
   std::vector<double> value;  // complex interleaved
   std::vector<double> G1;     // absolute gauge

@@ -3,13 +3,15 @@
 //
 // With u = 2^-24, for every number x of a computation
 //   size      |x|, or a bound of it that does not cancel
-//   absolute  the same formula on absolute values; a factor f(y) that is no plain product counts as |f| + |y f'(y)|, its
+//   absolute  the same formula on absolute values; a factor f(y) that is no plain product counts as |f| + |y f'(y)|,
+//   its
 //             change under a change of y of its own size: (1 + |y|) e^y for an exponential (Miller and Stewart; Higham,
 //             "Accuracy and Stability of Numerical Algorithms", 2002, ch. 1 and 3)
 //   running   a first-order bound of the rounding errors, in units of u (Higham, section 3.3). Sums and products hand
-//             errors on; function values and transitions bring their own, at least 1 for themselves and the product that
-//             they go into
-//   reach     |x| plus a bound, in units of the smallest normal float, of what underflow on the way may have cost. Every
+//             errors on; function values and transitions bring their own, at least 1 for themselves and the product
+//             that they go into
+//   reach     |x| plus a bound, in units of the smallest normal float, of what underflow on the way may have cost.
+//   Every
 //             factor of a product counts as |x| + 1, for (|x| + 1)(|y| + 1) bounds what the loss of any partial product
 //             does to the whole, whatever the order of multiplication; an exponential thereby counts as if it could
 //             be 1. Exactly 0 where x is, and x must then be computed exactly.
@@ -38,13 +40,17 @@ struct TensorGauge {
   double S1_env = 0;       // largest |error| / (u G1 + F) of three plain 32-bit computations
 };
 
+// Of numbers that were floats, whose squares are far from double's limits.
+inline double modulus(double x) { return std::abs(x); }
+inline double modulus(std::complex<double> x) { return std::sqrt(std::norm(x)); }
+
 struct Gauge {
   double size = 0, absolute = 0, running = 0, reach = 0;
 
   Gauge() = default;
   // An input: as given, without error.
   Gauge(double x) : size(std::abs(x)), absolute(size), reach(size == 0 ? 0 : size + 1) {}
-  explicit Gauge(std::complex<double> x) : Gauge(std::abs(x)) {}
+  explicit Gauge(std::complex<double> x) : Gauge(modulus(x)) {}
   // A function value with its condition: absolute and running in multiples of size, floor in those of the smallest
   // normal float.
   Gauge(double size, double absolute, double running, double floor)

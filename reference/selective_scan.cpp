@@ -26,9 +26,9 @@ Outputs forward_as(const Problem& problem, const Inputs& inputs) {
 template <class Weight>
 Gradients backward_as(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
                       const std::vector<double>& dlast_state) {
-  auto result = Backward<Arithmetic<double, Weight>>(problem, view<Weight>(inputs), dout.data(),
-                                                     as_weights<Weight>(dlast_state))
-                    .run();
+  auto result =
+      Backward<Arithmetic<double, Weight>>(problem, view<Weight>(inputs), dout.data(), as_weights<Weight>(dlast_state))
+          .run();
   return {.du = std::move(result.du),
           .ddelta = std::move(result.ddelta),
           .dA = parts(std::move(result.dA)),

@@ -1,5 +1,5 @@
-// The gradients of the selective scan, in any arithmetic: states are kept at the start of every chunk, run again chunk by
-// chunk from the last to the first, and the adjoint of the state is carried backwards through them. Nothing is ever
+// The gradients of the selective scan, in any arithmetic: states are kept at the start of every chunk, run again chunk
+// by chunk from the last to the first, and the adjoint of the state is carried backwards through them. Nothing is ever
 // divided by a transition.
 #pragma once
 
@@ -105,9 +105,9 @@ class Backward {
   void keep_chunk_states() {
     chunk_states_.resize(batches_ * problem_.dim * chunk_count(problem_) * problem_.dstate);
     scan<Numbers>(problem_, inputs_, blocks_,
-         [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t index) {
-           chunk_state(batch, channel, index) = chunk.state(-1);
-         });
+                  [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t index) {
+                    chunk_state(batch, channel, index) = chunk.state(-1);
+                  });
   }
 
   StatesView<Weight> chunk_state(int64_t batch, int64_t channel, int64_t index) {
@@ -214,9 +214,9 @@ class Backward {
         States<Weight> sum = States<Weight>::Zero(problem_.dstate);
         for (int64_t i = slot * blocks; i < (slot + 1) * blocks; ++i) sum += (block_gradients_[i].*part).col(t);
         const int64_t row = (first_batch_ * problem_.groups + slot) * problem_.dstate;
-        Eigen::Map<States<Weight>, 0, Eigen::InnerStride<>>(
-            gradient.data() + row * problem_.seqlen + begin + t, problem_.dstate,
-            Eigen::InnerStride<>(problem_.seqlen)) = sum;
+        Eigen::Map<States<Weight>, 0, Eigen::InnerStride<>>(gradient.data() + row * problem_.seqlen + begin + t,
+                                                            problem_.dstate, Eigen::InnerStride<>(problem_.seqlen)) =
+            sum;
       }
     }
   }

@@ -1,0 +1,127 @@
+// The scan's own formulas run on gauges, and on 32-bit floats.
+#include "reference/selective_scan_gauge.h"
+
+#include "reference/discretization_float_runs.h"
+#include "reference/discretization_gauge.h"
+#include "reference/selective_scan_backward.h"
+#include "reference/selective_scan_inputs.h"
+#include "reference/selective_scan_validation.h"
+
+namespace lrnnx::reference {
+
+namespace {
+
+// Of `terms` products, summed last.
+TensorGauge tensor_gauge(const std::vector<Gauge>& gauges, int64_t terms) {
+  const double roundings = sum_roundings(terms);
+  TensorGauge result;
+  result.G1.resize(gauges.size());
+  result.G2.resize(gauges.size());
+  result.F.resize(gauges.size());
+  for (size_t i = 0; i < gauges.size(); ++i) {
+    result.G1[i] = gauges[i].absolute;
+    result.G2[i] = gauges[i].running + roundings * gauges[i].absolute;
+    result.F[i] = kSmallestNormal * gauges[i].reach;
+  }
+  return result;
+}
+
+double distance(const std::vector<double>& value, const FloatRuns& computed, size_t i, int run) {
+  return std::abs(value[i] - computed[run]);
+}
+double distance(const std::vector<double>& value, const ComplexFloatRuns& computed, size_t i, int run) {
+  return std::hypot(value[2 * i] - computed.re[run], value[2 * i + 1] - computed.im[run]);
+}
+
+// Numbers that are not finite say nothing.
+template <class Runs>
+void measure(TensorGauge& gauge, const std::vector<double>& value, const std::vector<Runs>& computed) {
+  for (size_t i = 0; i < computed.size(); ++i) {
+    for (int run = 0; run < kFloatRuns; ++run) {
+      const double error = distance(value, computed[i], i, run);
+      if (!std::isfinite(error) || error == 0.0) continue;
+      const double ratio = error / (kUnitRoundoff * gauge.G1[i] + gauge.F[i]);
+      if (ratio > gauge.S1_env) gauge.S1_env = ratio;
+    }
+  }
+}
+
+template <class InputWeight>
+using Gauged = Arithmetic<Gauge, Gauge, double, InputWeight>;
+template <class InputWeight>
+using InFloat =
+    Arithmetic<FloatRuns, std::conditional_t<std::is_same_v<InputWeight, double>, FloatRuns, ComplexFloatRuns>, double,
+               InputWeight>;
+
+template <class InputWeight>
+OutputGauges forward_gauges_as(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
+  const auto view = reference::view<InputWeight>(inputs);
+  OutputGauges result;
+  {
+    const auto gauges = forward<Gauged<InputWeight>>(problem, view);
+    const int64_t terms = problem.dstate + (inputs.D.empty() ? 0 : 1);
+    result.out = tensor_gauge(gauges.out, terms);
+    result.out_z = tensor_gauge(gauges.out_z, terms);
+    result.last_state = tensor_gauge(gauges.last_state, 1);
+  }
+  const auto computed = forward<InFloat<InputWeight>>(problem, view);
+  measure(result.out, outputs.out, computed.out);
+  measure(result.out_z, outputs.out_z, computed.out_z);
+  measure(result.last_state, outputs.last_state, computed.last_state);
+  return result;
+}
+
+template <class InputWeight>
+GradientGauges backward_gauges_as(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                                  const std::vector<double>& dlast_state, const Gradients& gradients) {
+  const auto view = reference::view<InputWeight>(inputs);
+  const auto run = [&]<class Numbers>(Numbers) {
+    return Backward<Numbers>(problem, view, dout.data(), as_weights<InputWeight>(dlast_state)).run();
+  };
+  GradientGauges result;
+  {
+    const auto gauges = run(Gauged<InputWeight>());
+    const int64_t steps = problem.batch * problem.seqlen, states = problem.dstate + (inputs.D.empty() ? 0 : 1);
+    const int64_t channels = problem.dim / problem.groups;
+    result.du = tensor_gauge(gauges.du, states);
+    result.ddelta = tensor_gauge(gauges.ddelta, states);
+    result.dA = tensor_gauge(gauges.dA, steps);
+    result.dB = tensor_gauge(gauges.dB, problem.variable_B ? channels : steps);
+    result.dC = tensor_gauge(gauges.dC, problem.variable_C ? channels : steps);
+    result.dD = tensor_gauge(gauges.dD, steps);
+    result.dz = tensor_gauge(gauges.dz, states);
+    result.ddelta_bias = tensor_gauge(gauges.ddelta_bias, steps);
+    result.ddeltaA = tensor_gauge(gauges.ddeltaA, states);
+    result.dh0 = tensor_gauge(gauges.dh0, 1);
+  }
+  const auto computed = run(InFloat<InputWeight>());
+  measure(result.du, gradients.du, computed.du);
+  measure(result.ddelta, gradients.ddelta, computed.ddelta);
+  measure(result.dA, gradients.dA, computed.dA);
+  measure(result.dB, gradients.dB, computed.dB);
+  measure(result.dC, gradients.dC, computed.dC);
+  measure(result.dD, gradients.dD, computed.dD);
+  measure(result.dz, gradients.dz, computed.dz);
+  measure(result.ddelta_bias, gradients.ddelta_bias, computed.ddelta_bias);
+  measure(result.ddeltaA, gradients.ddeltaA, computed.ddeltaA);
+  measure(result.dh0, gradients.dh0, computed.dh0);
+  return result;
+}
+
+}  // namespace
+
+OutputGauges forward_gauges(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
+  validate(problem, inputs);
+  return problem.complex ? forward_gauges_as<std::complex<double>>(problem, inputs, outputs)
+                         : forward_gauges_as<double>(problem, inputs, outputs);
+}
+
+GradientGauges backward_gauges(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                               const std::vector<double>& dlast_state, const Gradients& gradients) {
+  validate(problem, inputs);
+  validate_output_gradients(problem, dout, dlast_state);
+  return problem.complex ? backward_gauges_as<std::complex<double>>(problem, inputs, dout, dlast_state, gradients)
+                         : backward_gauges_as<double>(problem, inputs, dout, dlast_state, gradients);
+}
+
+}  // namespace lrnnx::reference
