@@ -131,7 +131,7 @@ void discretize_as(Discretization discretization, const ConstStatesView<Weight>&
       return;
     case Discretization::s7: {
       const FloatRuns square = steps.dt * steps.dt, half(0.5);
-      transition.setConstant(one * ((square - half) / (square + half)));
+      transition.setConstant(one * ((square - half) * reciprocal(square + half)));
       input.setConstant(one);
       return;
     }
@@ -185,7 +185,7 @@ void differentiate_as(Discretization discretization, const ConstStatesView<Weigh
       }
       return;
     case Discretization::s7: {
-      const FloatRuns r = FloatRuns(1.0) / (steps.dt * steps.dt + FloatRuns(0.5));
+      const FloatRuns r = reciprocal(steps.dt * steps.dt + FloatRuns(0.5));
       slopes.transition_by_step.setConstant(one * ((steps.dt + steps.dt) * r * r));
       slopes.transition_by_weight.setConstant(zero);
       return;
@@ -212,7 +212,7 @@ void differentiate_as(Discretization discretization, const ConstStatesView<Weigh
 struct Logistic {
   explicit Logistic(FloatRuns x) {
     const FloatRuns e = exp(each(x, [](double y) { return -std::abs(y); }));
-    const FloatRuns r = FloatRuns(1.0) / (FloatRuns(1.0) + e), er = e * r;
+    const FloatRuns r = reciprocal(FloatRuns(1.0) + e), er = e * r;
     for (int run = 0; run < kFloatRuns; ++run) {
       value.lanes[run] = x[run] < 0.0f ? er[run] : r[run];
       complement.lanes[run] = x[run] < 0.0f ? r[run] : er[run];

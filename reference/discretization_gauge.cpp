@@ -62,7 +62,7 @@ double integral(double x, double dt, double e) {
 // The integral of s e^(xs) over [0, dt].
 double first_moment(double x, double dt, double e) {
   const double z = x * dt;
-  return std::abs(z) < 1e-2 ? dt * dt * (0.5 + z / 3.0) : std::abs((dt * e - (e - 1.0) / x) / x);
+  return std::abs(z) < 1e-2 ? dt * dt * (0.5 + z / 3.0) : std::abs((times(e, dt) - (e - 1.0) / x) / x);
 }
 
 struct ZeroOrderHoldGauges {
@@ -80,14 +80,15 @@ ZeroOrderHoldGauges zero_order_hold_gauges(Weight A, const Steps<Gauge>& steps, 
   const double condition = modulus(A) * dt;
   return {.input = {phi, phi * error, phi + times(e, dt * error), 1.0 + e},
           .input_by_step = {e, e + times(e, condition), e + times(e, condition * error), 1.0 + times(e, modulus(A))},
-          .input_by_weight = {moment, moment + dt * dt * e, moment + times(e, dt * dt * error), 1.0 + dt + dt * dt}};
+          .input_by_weight = {moment, moment + times(e, dt * dt), moment + times(e, dt * dt * error),
+                              std::isinf(dt) ? 1.0 : 1.0 + dt + dt * dt}};
 }
 
 // With R = 1 / (1 - w), w = A step / 2: a change of w by u |w| changes R by |w R| of itself.
 struct Resolvent {
   template <class Weight>
   Resolvent(Weight A, double step, double step_error)
-      : size(1.0 / modulus(1.0 - 0.5 * step * A)),
+      : size(std::isinf(step) && A != 0.0 ? 0.0 : 1.0 / modulus(1.0 - 0.5 * step * A)),
         change(times(size, 0.5 * std::abs(step) * modulus(A)) * (1.0 + step_error)) {}
   double size, change;
 };
@@ -183,7 +184,7 @@ Steps<Gauge> Functions<Gauge>::steps(const StepInputs<double>& inputs) {
   double error = inputs.delta_bias ? 1.0 : 0.0;
   if (inputs.delta_softplus) {
     const double x = inputs.sum();
-    error = steps.dt == 0.0 ? 0.0 : 1.0 + std::abs(x) * sigmoid(x) / steps.dt;
+    error = steps.dt == 0.0 ? 0.0 : 1.0 + (x > 20.0 ? 1.0 : std::abs(x) * sigmoid(x) / steps.dt);
   }
   return {
       .dtA = steps.dtA, .dt = steps.dt, .dtA_error = steps.same ? error : 0.0, .dt_error = error, .same = steps.same};

@@ -1,5 +1,6 @@
 // Plain 32-bit computations side by side, as one scalar: the same operations, each rounded to float, of which one has
-// every exponential and power right to half an ulp, one 2 ulp above and one 2 ulp below.
+// every exponential, power and reciprocal right to half an ulp, one 2 ulp above and one 2 ulp below: processors have
+// fast approximations of these, whose errors may all have the same sign.
 #pragma once
 
 #include <Eigen/Core>
@@ -90,9 +91,9 @@ inline ComplexFloatRuns reciprocal(ComplexFloatRuns x) {
     result.re.lanes[run] = std::ldexp(re / square, -exponent);
     result.im.lanes[run] = std::ldexp(-im / square, -exponent);
   }
-  return result;
+  return {off_by_ulps(result.re), off_by_ulps(result.im)};
 }
-inline FloatRuns reciprocal(FloatRuns x) { return FloatRuns(1.0) / x; }
+inline FloatRuns reciprocal(FloatRuns x) { return off_by_ulps(FloatRuns(1.0) / x); }
 
 }  // namespace lrnnx::reference
 

@@ -34,7 +34,7 @@ inline constexpr double kSmallestNormal = 0x1p-126;
 
 // Of one tensor: one number an element, that of a complex element for the modulus of its error.
 struct TensorGauge {
-  std::vector<double> G1;  // absolute
+  std::vector<double> G1;  // absolute; times sqrt(n) / 32 if it is a sum of n > 1024 terms
   std::vector<double> G2;  // running, with the roundings of the last sum
   std::vector<double> F;   // what underflow may cost
   double S1_env = 0;       // largest |error| / (u G1 + F) of three plain 32-bit computations
@@ -97,6 +97,12 @@ struct Carry<Gauge> {
 // blocks of sqrt(n), and, up to a small factor and with a probability close to 1, for sums in any order (Higham and
 // Mary 2019, "A New Approach to Probabilistic Rounding Error Analysis").
 inline double sum_roundings(int64_t terms) { return std::sqrt(static_cast<double>(terms)); }
+
+// Up to this many, the 32 u times the sum of the sizes that a verdict allows at least are as much.
+inline constexpr int64_t kShortSum = 1024;
+inline double long_sum_factor(int64_t terms) {
+  return terms > kShortSum ? sum_roundings(terms) / sum_roundings(kShortSum) : 1.0;
+}
 
 // |x| times the logistic function of -x: the condition of e^x / (1 + e^x).
 inline double sigmoid_condition(double x) { return std::abs(x) * sigmoid(-x); }

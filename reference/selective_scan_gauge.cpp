@@ -13,13 +13,13 @@ namespace {
 
 // Of `terms` products, summed last.
 TensorGauge tensor_gauge(const std::vector<Gauge>& gauges, int64_t terms) {
-  const double roundings = sum_roundings(terms);
+  const double roundings = sum_roundings(terms), factor = long_sum_factor(terms);
   TensorGauge result;
   result.G1.resize(gauges.size());
   result.G2.resize(gauges.size());
   result.F.resize(gauges.size());
   for (size_t i = 0; i < gauges.size(); ++i) {
-    result.G1[i] = gauges[i].absolute;
+    result.G1[i] = factor * gauges[i].absolute;
     result.G2[i] = gauges[i].running + roundings * gauges[i].absolute;
     result.F[i] = kSmallestNormal * gauges[i].reach;
   }

@@ -1,4 +1,4 @@
-// Written by reference.py: the selective scan's singular points, rounded from 200 digits.
+// Written by selective_scan.py: the selective scan's singular points, rounded from 200 digits.
 #pragma once
 
 #include <complex>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes reference_values.h: the selective scan at its singular points, computed by mpmath to far more than 50 digits.
+"""Writes selective_scan.h: the selective scan at its singular points, computed by mpmath to far more than 50 digits.
 
-Run from anywhere with mpmath installed: python3 tests/golden/reference.py. Nothing is differentiated by hand here: the
+Run from anywhere with mpmath installed: python3 reference/golden/selective_scan.py. Nothing is differentiated by hand here: the
 factors come from their definitions (zero-order hold as integrals), the scans' gradients from central differences with
 a step of 1e-60 at 200 digits.
 """
@@ -212,7 +212,7 @@ def scan_row(name, discretization, complex_weights, A, delta, with_steps):
 def main():
     points = "\n".join(point_row(*point) for point in POINTS)
     scans = "\n".join(scan_row(*scan) for scan in SCANS)
-    text = f"""// Written by reference.py: the selective scan's singular points, rounded from 200 digits.
+    text = f"""// Written by selective_scan.py: the selective scan's singular points, rounded from 200 digits.
 #pragma once
 
 #include <complex>
@@ -252,7 +252,7 @@ inline const std::vector<Scan> kScans = {{
 
 }}  // namespace lrnnx::reference::golden
 """
-    pathlib.Path(__file__).with_name("reference_values.h").write_text(text)
+    pathlib.Path(__file__).with_name("selective_scan.h").write_text(text)
 
 
 if __name__ == "__main__":
