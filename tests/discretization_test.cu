@@ -26,6 +26,6 @@ std::vector<Evaluation> evaluate_on_device(Part part, const std::vector<Point>& 
 #define LRNNX_INSTANTIATE_false(functor, type)
 #define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
   LRNNX_INSTANTIATE_##takes_real(functor, float) LRNNX_INSTANTIATE_##takes_complex(functor, Complex)
-#include "discretizations.def"
+#include "lrnnx/discretizations.def"
 
 }  // namespace lrnnx::test

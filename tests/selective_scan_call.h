@@ -39,11 +39,13 @@ struct Shape {
   int64_t batch, dim, seqlen, dstate, groups;
 };
 
-// One tensor. The guards have an odd number of floats, so that nothing is aligned to more than 4 bytes.
+// One tensor, of floats or of complex numbers. The guards have an odd number of numbers, so that nothing is aligned to
+// more than one of them.
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(int64_t rows, int64_t row_length) : Tensor({row_length, 0, rows, 1, row_length}, true) {}
+  Tensor(int64_t rows, int64_t row_length, int64_t parts = 1)
+      : Tensor({row_length * parts, 0, rows, 1, row_length * parts}, true, parts) {}
 
   // (B, D, L) with strides; those of the view are zero if contiguous, as the C ABI allows.
   static Tensor bdl(const Shape& s, Layout layout) {
@@ -64,13 +66,14 @@ class Tensor {
   bool given() const { return !memory_.empty(); }
   lrnnx_tensor view() {
     if (!given()) return {};
-    return {data(), size_, zero_strides_ ? 0 : axes_.stride_batch, zero_strides_ ? 0 : axes_.stride_dim};
+    return {data(), size_ / parts_, zero_strides_ ? 0 : axes_.stride_batch, zero_strides_ ? 0 : axes_.stride_dim};
   }
-  float* data() { return memory_.data() + kGuard; }
-  const float* data() const { return memory_.data() + kGuard; }
+  float* data() { return memory_.data() + guard(); }
+  const float* data() const { return memory_.data() + guard(); }
 
-  int64_t count() const { return given() ? axes_.batch * axes_.dim * axes_.seqlen : 0; }
-  float& at(int64_t i) { return data()[offset(i)]; }  // i counts the elements in row-major order
+  int64_t parts() const { return parts_; }                                                // floats in a number
+  int64_t count() const { return given() ? axes_.batch * axes_.dim * axes_.seqlen : 0; }  // of floats
+  float& at(int64_t i) { return data()[offset(i)]; }  // i counts the floats in row-major order
   float at(int64_t i) const { return data()[offset(i)]; }
 
   std::vector<double> values() const {
@@ -82,7 +85,7 @@ class Tensor {
   // Everything that is no element still has the pattern.
   bool guards_intact() const {
     std::vector<bool> element(memory_.size());
-    for (int64_t i = 0; i < count(); ++i) element[kGuard + offset(i)] = true;
+    for (int64_t i = 0; i < count(); ++i) element[guard() + offset(i)] = true;
     for (size_t i = 0; i < memory_.size(); ++i)
       if (!element[i] && !is_pattern(memory_[i])) return false;
     return true;
@@ -100,13 +103,13 @@ class Tensor {
   }
 
  private:
-  static constexpr int64_t kGuard = 67;
+  int64_t guard() const { return 67 * parts_; }
   struct Axes {
     int64_t stride_batch, stride_dim, batch, dim, seqlen;
   };
-  Tensor(Axes axes, bool zero_strides) : axes_(axes), zero_strides_(zero_strides) {
+  Tensor(Axes axes, bool zero_strides, int64_t parts = 1) : axes_(axes), zero_strides_(zero_strides), parts_(parts) {
     size_ = (axes.batch - 1) * axes.stride_batch + (axes.dim - 1) * axes.stride_dim + axes.seqlen;
-    memory_.assign(size_ + 2 * kGuard, pattern());
+    memory_.assign(size_ + 2 * guard(), pattern());
   }
   int64_t offset(int64_t i) const {
     const int64_t t = i % axes_.seqlen, row = i / axes_.seqlen;
@@ -115,6 +118,7 @@ class Tensor {
 
   Axes axes_{};
   bool zero_strides_ = false;
+  int64_t parts_ = 1;
   int64_t size_ = 0;
   std::vector<float> memory_;
 };
@@ -157,38 +161,90 @@ class Bytes {
   unsigned char* memory_ = nullptr;
 };
 
+// A discretization with its type of weights.
+struct Operation {
+  int32_t discretization = LRNNX_MAMBA;
+  int32_t dtype = LRNNX_F32;
+};
+
+// The row of the library's table; the cpu computes every operation in both directions.
+inline lrnnx_variant variant_of(const Operation& operation) {
+  static constexpr const char* kNames[] = {
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) #name,
+#include "lrnnx/discretizations.def"
+  };
+  lrnnx_variant variant{};
+  for (int64_t i = 0; i < lrnnx_variant_count(); ++i)
+    if (lrnnx_variant_at(i, &variant) == LRNNX_OK && std::string(variant.backend) == "cpu" &&
+        std::string(variant.discretization) == kNames[operation.discretization] &&
+        (std::string(variant.dtype) == "c64") == (operation.dtype == LRNNX_C64))
+      return variant;
+  return {};
+}
+
+inline std::string name_of(const Operation& operation) {
+  const lrnnx_variant variant = variant_of(operation);
+  return std::string(variant.discretization) + '_' + variant.dtype;
+}
+
+inline std::vector<Operation> operations() {
+  std::vector<Operation> all;
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  if (takes_real) all.push_back({LRNNX_##enumerator, LRNNX_F32});                  \
+  if (takes_complex) all.push_back({LRNNX_##enumerator, LRNNX_C64});
+#include "lrnnx/discretizations.def"
+  return all;
+}
+
+struct Range {
+  float low, high;
+};
+
 struct CallOptions {
   Layout inputs = Layout::contiguous, outputs = Layout::contiguous;
   std::string configuration = {};
   uint64_t seed = 1;
-  float slowest = -0.5f, fastest = -16.0f;  // A
+  Operation operation = {};
+  // Of the real part of A, or of its logarithm for rglru, and of the step, or what stands in its place.
+  Range A = {-16, -0.5f}, imaginary_A = {-20, 20}, delta = {0.001f, 0.1f};
 };
 
-// Inputs, outputs and gradients of one problem, by their names in the ABI. Real mamba, the backend cpu.
+// Inputs, outputs and gradients of one problem, by their names in the ABI. The backend is cpu, and options that the
+// discretization does not take are left out.
 class SelectiveScanCall {
  public:
   SelectiveScanCall(const Shape& shape, uint32_t options, CallOptions call = {})
-      : shape_(shape), options_(options), configuration_(call.configuration), random_(call.seed) {
+      : shape_(shape),
+        operation_(call.operation),
+        variant_(variant_of(call.operation)),
+        options_(options & variant_.options),
+        configuration_(call.configuration),
+        random_(call.seed) {
+    options = options_;
     const bool softplus = options & LRNNX_DELTA_SOFTPLUS;
     const int64_t B = shape.batch, D = shape.dim, L = shape.seqlen, N = shape.dstate, G = shape.groups;
+    const int64_t parts = operation_.dtype == LRNNX_C64 ? 2 : 1;
     const auto bdl_in = [&] { return Tensor::bdl(shape, call.inputs); };
-    add("u", true, bdl_in(), -1, 1);
-    add("delta", true, bdl_in(), softplus ? -6 : 0.001f, softplus ? -1 : 0.1f);
-    add("A", true, Tensor(D, N), call.fastest, call.slowest);
-    add("B", true, options & LRNNX_VARIABLE_B ? Tensor(B * G * N, L) : Tensor(D, N), -1, 1);
-    add("C", true, options & LRNNX_VARIABLE_C ? Tensor(B * G * N, L) : Tensor(D, N), -1, 1);
-    add("D", options & LRNNX_HAS_D, Tensor(1, D), -1, 1);
-    add("z", options & LRNNX_HAS_Z, bdl_in(), -3, 3);
-    add("delta_bias", options & LRNNX_HAS_DELTA_BIAS, Tensor(1, D), 0, 0.05f);
-    add("deltaA", options & LRNNX_HAS_DELTA_A, bdl_in(), 0.001f, 0.1f);
-    add("h0", options & LRNNX_HAS_H0, Tensor(B * D, N), -1, 1);
-    add("dout", true, bdl_in(), -1, 1);
-    add("dlast_state", options & LRNNX_HAS_LAST_STATE, Tensor(B * D, N), -1, 1);
+    const auto matrix = [&](bool variable) { return variable ? Tensor(B * G * N, L, parts) : Tensor(D, N, parts); };
+    add("u", true, bdl_in(), {-1, 1});
+    add("delta", true, bdl_in(), softplus ? Range{std::log(call.delta.low), std::log(call.delta.high)} : call.delta);
+    add("A", variant_.takes_A, Tensor(D, N, parts), call.A, call.imaginary_A);
+    if (operation_.discretization == LRNNX_RGLRU)
+      for (int64_t i = 0; i < D * N; ++i) inputs_["A"].at(i) = std::exp(inputs_["A"].at(i));
+    add("B", variant_.takes_B, matrix(options & LRNNX_VARIABLE_B), {-1, 1});
+    add("C", true, matrix(options & LRNNX_VARIABLE_C), {-1, 1});
+    add("D", options & LRNNX_HAS_D, Tensor(1, D), {-1, 1});
+    add("z", options & LRNNX_HAS_Z, bdl_in(), {-3, 3});
+    add("delta_bias", options & LRNNX_HAS_DELTA_BIAS, Tensor(1, D), {0, 0.05f});
+    add("deltaA", options & LRNNX_HAS_DELTA_A, bdl_in(), call.delta);
+    add("h0", options & LRNNX_HAS_H0, Tensor(B * D, N, parts), {-1, 1});
+    add("dout", true, bdl_in(), {-1, 1});
+    add("dlast_state", options & LRNNX_HAS_LAST_STATE, Tensor(B * D, N, parts), {-1, 1});
 
     const Layout written = call.outputs;
     outputs_["out"] = Tensor::bdl(shape, written);
     if (options & LRNNX_HAS_Z) outputs_["out_z"] = Tensor::bdl(shape, written);
-    if (options & LRNNX_HAS_LAST_STATE) outputs_["last_state"] = Tensor(B * D, N);
+    if (options & LRNNX_HAS_LAST_STATE) outputs_["last_state"] = Tensor(B * D, N, parts);
     for (const char* name : {"u", "delta", "A", "B", "C", "D", "z", "delta_bias", "deltaA", "h0"}) {
       const auto input = inputs_.find(name);
       if (input == inputs_.end()) continue;
@@ -199,8 +255,8 @@ class SelectiveScanCall {
   }
 
   lrnnx_selective_scan_problem problem() const {
-    return {.discretization = LRNNX_MAMBA,
-            .dtype = LRNNX_F32,
+    return {.discretization = operation_.discretization,
+            .dtype = operation_.dtype,
             .backend = LRNNX_CPU,
             .options = options_,
             .batch = shape_.batch,
@@ -274,6 +330,7 @@ class SelectiveScanCall {
   }
 
   const Shape& shape() const { return shape_; }
+  const Operation& operation() const { return operation_; }
   uint32_t options() const { return options_; }
   std::map<std::string, Tensor>& inputs() { return inputs_; }
   std::map<std::string, Tensor>& outputs() { return outputs_; }
@@ -290,8 +347,12 @@ class SelectiveScanCall {
   }
 
   reference::Problem reference_problem() const {
-    return {.discretization = reference::Discretization::mamba,
-            .complex = false,
+    static constexpr reference::Discretization kReference[] = {
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) reference::Discretization::name,
+#include "lrnnx/discretizations.def"
+    };
+    return {.discretization = kReference[operation_.discretization],
+            .complex = operation_.dtype == LRNNX_C64,
             .batch = shape_.batch,
             .dim = shape_.dim,
             .seqlen = shape_.seqlen,
@@ -311,11 +372,15 @@ class SelectiveScanCall {
   }
 
  private:
-  static Tensor blank(const Tensor& like) { return Tensor(1, like.count()); }
+  static Tensor blank(const Tensor& like) { return Tensor(1, like.count() / like.parts(), like.parts()); }
 
-  void add(const std::string& name, bool given, Tensor tensor, float low, float high) {
+  void add(const std::string& name, bool given, Tensor tensor, Range range) { add(name, given, tensor, range, range); }
+  void add(const std::string& name, bool given, Tensor tensor, Range real, Range imaginary) {
     if (!given) return;
-    for (int64_t i = 0; i < tensor.count(); ++i) tensor.at(i) = low + (high - low) * uniform();
+    for (int64_t i = 0; i < tensor.count(); ++i) {
+      const Range& range = i % tensor.parts() == 0 ? real : imaginary;
+      tensor.at(i) = range.low + (range.high - range.low) * uniform();
+    }
     inputs_[name] = std::move(tensor);
   }
   // splitmix64: Steele, Lea and Flood 2014
@@ -332,6 +397,8 @@ class SelectiveScanCall {
   }
 
   Shape shape_;
+  Operation operation_;
+  lrnnx_variant variant_;
   uint32_t options_;
   std::string configuration_;
   uint64_t random_;
@@ -339,16 +406,19 @@ class SelectiveScanCall {
   Bytes saved_, forward_workspace_, backward_workspace_;
 };
 
-// |a - b| / |b| in the Euclidean norm; infinite if the shapes differ or anything is not finite.
+// |a - b| / |b| in the Euclidean norm, less what a number loses at the edge of underflow; infinite if the shapes differ
+// or anything is not finite.
 inline double relative_error(const Tensor& a, const std::vector<double>& b) {
   if (a.count() != static_cast<int64_t>(b.size())) return std::numeric_limits<double>::infinity();
   double error = 0, norm = 0;
   for (int64_t i = 0; i < a.count(); ++i) {
-    error += (a.at(i) - b[i]) * (a.at(i) - b[i]);
+    const double difference = std::abs(a.at(i) - b[i]);
+    if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
+    const double above_floor = std::max(0.0, difference - std::numeric_limits<float>::min());
+    error += above_floor * above_floor;
     norm += b[i] * b[i];
   }
-  const double relative = error == 0 ? 0 : std::sqrt(error / norm);
-  return std::isfinite(relative) ? relative : std::numeric_limits<double>::infinity();
+  return error == 0 ? 0 : std::sqrt(error / norm);
 }
 
 }  // namespace lrnnx::test

@@ -1,4 +1,4 @@
-// The names of the C ABI's enumerators, and the table of what this build computes.
+// The names of the C ABI's enumerators, what each discretization takes, and the table of what this build computes.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,14 @@ const char* backend_name(int64_t backend);
 
 std::string discretization_list();  // "0 (mamba), 1 (zoh), ..."
 
-bool is_computed(const lrnnx_variant& variant);
-std::string computed_list(const char* family);  // "mamba.f32.forward.cpu, mamba.f32.backward.cpu, ..."
+// What a discretization takes beside u, delta and C.
+struct Traits {
+  bool real_weights, complex_weights, A, B;
+  uint32_t options;
+};
+Traits traits(int64_t discretization);
+
+bool is_computed(int64_t discretization, int64_t dtype, int64_t backend);
+std::string computed_list(int64_t backend);  // "mamba.f32, mamba.c64, ..."
 
 }  // namespace lrnnx

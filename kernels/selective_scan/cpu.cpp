@@ -11,6 +11,12 @@
 #include "common/error.h"
 
 namespace lrnnx {
+
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  template <class T>                                                               \
+  struct functor;
+#include "lrnnx/discretizations.def"
+
 namespace {
 
 constexpr int kMaxThreads = 1024;
@@ -24,8 +30,11 @@ constexpr int64_t kPartialBytes = int64_t{32} << 20;
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 
-// The saved states, dstate / chunk floats a channel and step, are to be at most half of one tensor like u.
-constexpr int64_t chunk_steps(int64_t tile, int64_t dstate) { return tile * divide_up(2 * dstate, tile); }
+// Floats in one state: two if it is complex.
+int64_t parts_of(const lrnnx_selective_scan_problem& p) { return p.dtype == LRNNX_C64 ? 2 : 1; }
+
+// The saved states, state_floats / chunk floats a channel and step, are to be at most half of one tensor like u.
+constexpr int64_t chunk_steps(int64_t tile, int64_t state_floats) { return tile * divide_up(2 * state_floats, tile); }
 
 // Beginning a parallel region costs about as much as this many state updates; a thread should have more to do.
 constexpr int64_t kUpdatesWorthAThread = 1 << 16;
@@ -58,20 +67,21 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
                        lrnnx_direction direction, CpuPlan& plan) {
   plan = {};
   const int64_t lanes = implementation.lanes, vector = lanes * sizeof(float);
+  const int64_t parts = parts_of(p), state_floats = p.dstate * parts;
   plan.group_dim = p.dim / p.groups;
   plan.blocks_per_group = divide_up(plan.group_dim, lanes);
   plan.blocks = plan.blocks_per_group * p.groups;
   plan.threads = default_threads(p, p.batch * plan.blocks);
   if (lrnnx_status status = parse_configuration(p.configuration, plan.threads); status != LRNNX_OK) return status;
   plan.tile = std::min(kCpuTile, round_up(p.seqlen, kCpuTileUnit));
-  plan.chunk = std::min(chunk_steps(plan.tile, p.dstate), round_up(p.seqlen, plan.tile));
+  plan.chunk = std::min(chunk_steps(plan.tile, state_floats), round_up(p.seqlen, plan.tile));
   plan.chunks = divide_up(p.seqlen, plan.chunk);
 
   const int64_t blocks = p.batch * plan.blocks;
   if (direction == LRNNX_BACKWARD || (p.options & LRNNX_SAVE_FOR_BACKWARD))
-    plan.saved_bytes = blocks * (plan.chunks - 1) * p.dstate * vector;
+    plan.saved_bytes = blocks * (plan.chunks - 1) * state_floats * vector;
   if (direction == LRNNX_FORWARD) {
-    plan.scratch = round_up((4 * p.dstate + 9 * plan.tile) * vector, 256);
+    plan.scratch = round_up((4 * state_floats + 9 * plan.tile) * vector, 256);
     plan.workspace_bytes = plan.threads * plan.scratch;
     return LRNNX_OK;
   }
@@ -79,7 +89,7 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
   const int64_t pairs = p.batch * p.groups;
   plan.blocks_per_slab = divide_up(plan.blocks_per_group, divide_up(kSlabTasks, pairs));
   plan.slabs_per_group = divide_up(plan.blocks_per_group, plan.blocks_per_slab);
-  const int64_t rows = pairs * plan.slabs_per_group * p.dstate;
+  const int64_t rows = pairs * plan.slabs_per_group * state_floats;
   const bool variable_B = p.options & LRNNX_VARIABLE_B, variable_C = p.options & LRNNX_VARIABLE_C;
   const int64_t bytes_a_chunk = (variable_B + variable_C) * rows * plan.chunk * static_cast<int64_t>(sizeof(float));
   const int64_t chunks_a_segment =
@@ -87,9 +97,10 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
   plan.segment = chunks_a_segment * plan.chunk;
   plan.segments = divide_up(plan.chunks, chunks_a_segment);
 
-  plan.sums = round_up(p.dstate * lanes * (4 * sizeof(double) + sizeof(float)) + 2 * lanes * sizeof(double), 256);
+  plan.sums = round_up(state_floats * lanes * (4 * sizeof(double) + sizeof(float)) + 2 * lanes * sizeof(double), 256);
+  const int64_t states = parts * kCpuStates;
   plan.scratch =
-      round_up((4 * p.dstate + (15 + 2 * kCpuStates) * plan.chunk + kCpuStates + 2 * kCpuStates * lanes) * vector, 256);
+      round_up((4 * state_floats + (15 + 2 * states) * plan.chunk + states + 2 * states * lanes) * vector, 256);
   const int64_t partial = round_up(rows * plan.segment * sizeof(float), 256);
   plan.partial_B_offset = blocks * plan.sums;
   plan.partial_C_offset = plan.partial_B_offset + (variable_B ? partial : 0);
@@ -103,24 +114,56 @@ float* scratch_of_thread(const CpuPlan& plan, void* workspace) {
                                   omp_get_thread_num() * plan.scratch);
 }
 
-// Adds the slabs' gradients of a variable B or C over one segment up, slab after slab.
+// Adds the slabs' gradients of a variable B or C over one segment up, slab after slab. A slab has a row for each part
+// of each state, the gradient one row for each state.
 void add_slabs(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, const float* partial, int64_t segment,
                float* gradient) {
   const int64_t t0 = segment * plan.segment, steps = std::min(plan.segment, p.seqlen - t0);
+  const int64_t parts = parts_of(p), rows = p.dstate * parts;
 #pragma omp parallel for num_threads(plan.threads) schedule(static)
-  for (int64_t r = 0; r < p.batch * p.groups * p.dstate; ++r) {
-    const int64_t pair = r / p.dstate, n = r % p.dstate;
+  for (int64_t r = 0; r < p.batch * p.groups * rows; ++r) {
+    const int64_t pair = r / rows, row = r % rows;
     const auto slab = [&](int64_t s) {
-      return partial + ((pair * plan.slabs_per_group + s) * p.dstate + n) * plan.segment;
+      return partial + ((pair * plan.slabs_per_group + s) * rows + row) * plan.segment;
     };
-    float* __restrict sum = gradient + r * p.seqlen + t0;
-    std::memcpy(sum, slab(0), steps * sizeof(float));
+    float* __restrict sum = gradient + (r / parts * p.seqlen + t0) * parts + r % parts;
+    for (int64_t t = 0; t < steps; ++t) sum[t * parts] = slab(0)[t];
     for (int64_t s = 1; s < plan.slabs_per_group; ++s) {
       const float* __restrict term = slab(s);
-      for (int64_t t = 0; t < steps; ++t) sum[t] += term[t];
+      for (int64_t t = 0; t < steps; ++t) sum[t * parts] += term[t];
     }
   }
 }
+
+template <int64_t lanes>
+CpuKernels kernels_of(const lrnnx_selective_scan_problem& problem) {
+  switch (problem.discretization) {
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  case LRNNX_##enumerator:                                                         \
+    return cpu_kernels<lanes, functor>(problem);
+#include "lrnnx/discretizations.def"
+  }
+  return {};
+}
+
+// What CMakeLists.txt builds the kernels for, fastest first.
+constexpr CpuImplementation kImplementations[] = {
+#if defined(__x86_64__)
+    {.instructions = "avx512",
+     .lanes = 16,
+     .runs_here =
+         [] {
+           return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+         },
+     .kernels = kernels_of<16>},
+    {.instructions = "avx2",
+     .lanes = 8,
+     .runs_here = [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+     .kernels = kernels_of<8>},
+#endif
+    {.instructions = "generic", .lanes = 4, .runs_here = [] { return true; }, .kernels = kernels_of<4>},
+};
 
 const CpuImplementation& best() { return *cpu_implementations()[0]; }
 
@@ -129,9 +172,8 @@ const CpuImplementation& best() { return *cpu_implementations()[0]; }
 const CpuImplementation* const* cpu_implementations() {
   static const std::vector<const CpuImplementation*> table = [] {
     std::vector<const CpuImplementation*> usable;
-    for (const CpuImplementation* implementation :
-         {cpu_implementation_avx512(), cpu_implementation_avx2(), cpu_implementation_generic()})
-      if (implementation != nullptr && implementation->runs_here()) usable.push_back(implementation);
+    for (const CpuImplementation& implementation : kImplementations)
+      if (implementation.runs_here()) usable.push_back(&implementation);
     usable.push_back(nullptr);
     return usable;
   }();

@@ -1,12 +1,12 @@
-// The CPU kernels of the selective scan, in GCC's vector extension. Included by one file for each instruction set,
-// which defines LRNNX_CPU_LANES; everything here has internal linkage, so that no copy is shared between instruction
-// sets.
+// The CPU kernels of the selective scan, in GCC's vector extension. Included by one file for each discretization and
+// instruction set, which defines LRNNX_CPU_LANES; everything here has internal linkage, so that no copy is shared
+// between instruction sets.
 #pragma once
 
 #include <cstdint>
 #include <utility>
 
-#include "discretization/mamba.h"
+#include "discretization/discretization.h"
 #include "selective_scan/cpu_plan.h"
 
 #define LRNNX_INLINE inline __attribute__((always_inline))
@@ -30,14 +30,95 @@ LRNNX_INLINE Vec load(const float* from) {
 
 LRNNX_INLINE void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
 
-// f of each lane: the way from the scalar text of the discretizations to vectors.
-template <class F, class... Vecs>
-LRNNX_INLINE Vec per_lane(F f, Vecs... v) {
-  Vec result;
+LRNNX_INLINE Vec broadcast(float x) {
+  Vec v;
 #pragma omp simd
-  for (int64_t i = 0; i < kLanes; ++i) result[i] = f(v[i]...);
+  for (int64_t i = 0; i < kLanes; ++i) v[i] = x;
+  return v;
+}
+
+// --- numbers: of the weights and states in the lanes, with T = float or Complex ------------------------------------
+
+struct ComplexVec {
+  Vec re, im;
+};
+
+template <class T>
+struct NumberOf {
+  using type = Vec;
+};
+template <>
+struct NumberOf<Complex> {
+  using type = ComplexVec;
+};
+template <class T>
+using Number = typename NumberOf<T>::type;
+
+// Vectors a number: complex ones lie in memory as the real parts of all lanes, then the imaginary parts.
+template <class T>
+constexpr int64_t kParts = sizeof(T) / sizeof(float);
+
+LRNNX_INLINE ComplexVec operator+(ComplexVec a, ComplexVec b) { return {a.re + b.re, a.im + b.im}; }
+LRNNX_INLINE ComplexVec operator*(ComplexVec a, Vec b) { return {a.re * b, a.im * b}; }
+LRNNX_INLINE ComplexVec operator*(Vec a, ComplexVec b) { return {a * b.re, a * b.im}; }
+LRNNX_INLINE ComplexVec operator*(ComplexVec a, ComplexVec b) {
+  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+LRNNX_INLINE ComplexVec& operator+=(ComplexVec& a, ComplexVec b) { return a = a + b; }
+LRNNX_INLINE float conj(float a) { return a; }
+LRNNX_INLINE Vec conj(Vec a) { return a; }
+LRNNX_INLINE ComplexVec conj(ComplexVec a) { return {a.re, -a.im}; }
+
+// The real part of a b.
+template <class A>
+LRNNX_INLINE Vec real_product(A a, Vec b) {
+  return a * b;
+}
+LRNNX_INLINE Vec real_product(ComplexVec a, ComplexVec b) { return a.re * b.re - a.im * b.im; }
+
+// out is this many times the real part of the sum over states.
+template <class T>
+constexpr float kReadout = kParts<T>;
+
+template <class T>
+LRNNX_INLINE Number<T> load_number(const float* from) {
+  if constexpr (kParts<T> == 1)
+    return load(from);
+  else
+    return {load(from), load(from + kLanes)};
+}
+LRNNX_INLINE void store_number(float* to, Vec v) { store(to, v); }
+LRNNX_INLINE void store_number(float* to, ComplexVec v) {
+  store(to, v.re);
+  store(to + kLanes, v.im);
+}
+
+LRNNX_INLINE Vec& part(Vec& v, int64_t) { return v; }
+LRNNX_INLINE Vec& part(ComplexVec& v, int64_t index) { return index == 0 ? v.re : v.im; }
+
+LRNNX_INLINE float lane(const Vec& v, int64_t i) { return v[i]; }
+LRNNX_INLINE Complex lane(const ComplexVec& v, int64_t i) { return {v.re[i], v.im[i]}; }
+LRNNX_INLINE void set_lane(Vec& v, int64_t i, float x) { v[i] = x; }
+LRNNX_INLINE void set_lane(ComplexVec& v, int64_t i, Complex x) {
+  v.re[i] = x.re;
+  v.im[i] = x.im;
+}
+template <class V, class T>
+LRNNX_INLINE void set_lane(InputSlopes<V>& v, int64_t i, InputSlopes<T> x) {
+  set_lane(v.by_step, i, x.by_step);
+  set_lane(v.by_omega, i, x.by_omega);
+}
+
+// f of each lane: the way from the scalar text of the discretizations to vectors.
+template <class Result, class F, class... Vecs>
+LRNNX_INLINE Result per_lane(F f, Vecs... v) {
+  Result result;
+#pragma omp simd
+  for (int64_t i = 0; i < kLanes; ++i) set_lane(result, i, f(lane(v, i)...));
   return result;
 }
+
+// --- transposes and sums over lanes ---------------------------------------------------------------------------------
 
 // a0 b0 a1 b1 ... of the lower (upper) halves of a and b.
 template <int... i>
@@ -140,30 +221,35 @@ float* row(const lrnnx_tensor& tensor, const Block& block, int64_t lane, int64_t
 }
 
 // From a block's first channel on, in a (dim, dstate) tensor and, of its batch, in a (batch, dim, dstate) tensor.
+template <class T>
 float* weights(const lrnnx_tensor& tensor, const lrnnx_selective_scan_problem& p, const Block& block) {
-  return data(tensor) + block.dim * p.dstate;
+  return data(tensor) + block.dim * p.dstate * kParts<T>;
 }
+template <class T>
 float* states(const lrnnx_tensor& tensor, const lrnnx_selective_scan_problem& p, const Block& block) {
-  return data(tensor) + (block.batch * p.dim + block.dim) * p.dstate;
+  return data(tensor) + (block.batch * p.dim + block.dim) * p.dstate * kParts<T>;
 }
 
 float of_channel(const lrnnx_tensor& tensor, const Block& block, int64_t lane) {
   return tensor.data ? data(tensor)[block.dim + lane] : 0.0f;
 }
 
-// (channel, state) in memory to a vector of channels for each state, and back.
+// (channel, state) in memory to the numbers of all channels for each state, and back.
+template <class T>
 void gather(const float* from, int64_t width, int64_t dstate, float* to) {
-  for (int64_t n = 0; n < dstate; ++n)
-    for (int64_t i = 0; i < kLanes; ++i) to[n * kLanes + i] = i < width ? from[i * dstate + n] : 0.0f;
+  for (int64_t n = 0; n < dstate * kParts<T>; ++n)
+    for (int64_t i = 0; i < kLanes; ++i) to[n * kLanes + i] = i < width ? from[i * dstate * kParts<T> + n] : 0.0f;
 }
+template <class T>
 void scatter(const float* from, int64_t width, int64_t dstate, float* to) {
   for (int64_t i = 0; i < width; ++i)
-    for (int64_t n = 0; n < dstate; ++n) to[i * dstate + n] = from[n * kLanes + i];
+    for (int64_t n = 0; n < dstate * kParts<T>; ++n) to[i * dstate * kParts<T> + n] = from[n * kLanes + i];
 }
 
 // Where `saved` has the state before chunk 1, 2, ... of a block, counted in floats.
+template <class T>
 int64_t saved_offset(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, const Block& block, int64_t chunk) {
-  return ((block.batch * plan.blocks + block.index) * (plan.chunks - 1) + chunk - 1) * p.dstate * kLanes;
+  return ((block.batch * plan.blocks + block.index) * (plan.chunks - 1) + chunk - 1) * p.dstate * kParts<T> * kLanes;
 }
 
 // What every pass over a block reads: A prepared, and B and C, from the block's group on where variable.
@@ -171,42 +257,51 @@ struct Weights {
   const float *omega, *B, *C;
 };
 
-template <class D, bool variable_B, bool variable_C, class Args>
+template <class D, class T, bool variable_B, bool variable_C, class Args>
 Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args, const Block& block, Scratch& scratch) {
-  const int64_t count = p.dstate * kLanes;
-  const int64_t group = (block.batch * p.groups + block.group) * p.dstate * p.seqlen;
+  const int64_t group = (block.batch * p.groups + block.group) * p.dstate * p.seqlen * kParts<T>;
   const auto fixed = [&](const lrnnx_tensor& tensor, bool given) {
-    float* values = scratch.take(p.dstate);
+    float* values = scratch.take(p.dstate * kParts<T>);
     if (given)
-      gather(weights(tensor, p, block), block.width, p.dstate, values);
+      gather<T>(weights<T>(tensor, p, block), block.width, p.dstate, values);
     else
-      fill(values, count, 1.0f);
+      fill(values, p.dstate * kParts<T> * kLanes, 1.0f);  // of real weights only
     return values;
   };
+  static_assert((D::kUsesA && D::kTakesB) || kParts<T> == 1);
   float* omega = fixed(args.A, D::kUsesA);
-  for (int64_t i = 0; i < count; ++i) omega[i] = D::prepare(omega[i]);
+  for (int64_t n = 0; n < p.dstate; ++n) {
+    float* at = omega + n * kParts<T> * kLanes;
+    store_number(at, per_lane<Number<T>>([](T A) { return D::prepare(A); }, load_number<T>(at)));
+  }
   return {.omega = omega,
           .B = variable_B ? data(args.B) + group : fixed(args.B, D::kTakesB),
           .C = variable_C ? data(args.C) + group : fixed(args.C, true)};
 }
 
 // B or C for `count` states from n on: a number a step that the lanes share, or one a lane that the steps share.
-template <bool variable, int64_t count>
+template <class T, bool variable, int64_t count>
 struct Coefficients {
   const float* rows;
   int64_t stride;
   LRNNX_INLINE Coefficients(const float* all, int64_t seqlen, int64_t n, int64_t t0)
-      : rows(all + n * seqlen + t0), stride(seqlen) {}
-  LRNNX_INLINE float at(int64_t k, int64_t t) const { return rows[k * stride + t]; }
+      : rows(all + (n * seqlen + t0) * kParts<T>), stride(seqlen * kParts<T>) {}
+  LRNNX_INLINE auto at(int64_t k, int64_t t) const {
+    const float* number = rows + k * stride + t * kParts<T>;
+    if constexpr (kParts<T> == 1)
+      return *number;
+    else
+      return ComplexVec{broadcast(number[0]), broadcast(number[1])};
+  }
 };
 
-template <int64_t count>
-struct Coefficients<false, count> {
-  Vec values[count];
+template <class T, int64_t count>
+struct Coefficients<T, false, count> {
+  Number<T> values[count];
   LRNNX_INLINE Coefficients(const float* all, int64_t, int64_t n, int64_t) {
-    for (int64_t k = 0; k < count; ++k) values[k] = load(all + (n + k) * kLanes);
+    for (int64_t k = 0; k < count; ++k) values[k] = load_number<T>(all + (n + k) * kParts<T> * kLanes);
   }
-  LRNNX_INLINE Vec at(int64_t k, int64_t) const { return values[k]; }
+  LRNNX_INLINE Number<T> at(int64_t k, int64_t) const { return values[k]; }
 };
 
 // --- elementwise, over all rows of a tile at once: a row alone is too short to hide the latencies -------------------
@@ -249,17 +344,24 @@ void add_bias(const float* __restrict delta, float bias, int64_t steps, float* _
   for (int64_t t = 0; t < steps; ++t) sum[t] = delta[t] + bias;
 }
 
-template <class D>
-LRNNX_INLINE Vec transition(Vec omega, Vec dtA) {
-  return per_lane([](float w, float step) { return D::transition(w, step); }, omega, dtA);
+template <class D, class T>
+LRNNX_INLINE Number<T> transition(Number<T> omega, Vec dtA) {
+  return per_lane<Number<T>>([](T w, float step) { return D::transition(w, step); }, omega, dtA);
 }
 
-// gamma u of one state, from the part x that all share.
-template <class D>
-LRNNX_INLINE Vec input(Vec omega, Vec x, const float* dt, int64_t t) {
+// The input factor of one state, where each has its own.
+template <class D, class T>
+LRNNX_INLINE Number<T> input_factor(Number<T> omega, Vec dt) {
+  return per_lane<Number<T>>([](T w, float step) { return D::input(w, step); }, omega, dt);
+}
+
+// gamma u of one state, from the part x that all share: a vector, or a number where each state has its own.
+template <class D, class T>
+LRNNX_INLINE auto input(Number<T> omega, Vec x, const float* dt, int64_t t) {
   if constexpr (D::kInput == InputFactor::per_state)
-    return x * per_lane([](float w, float step) { return D::input(w, step); }, omega, load(dt + t * kLanes));
-  return x;
+    return x * input_factor<D, T>(omega, load(dt + t * kLanes));
+  else
+    return x;
 }
 
 // --- forward --------------------------------------------------------------------------------------------------------
@@ -271,14 +373,15 @@ struct ForwardTile {
   float* y;
 };
 
-template <class D, bool variable_B, bool variable_C, int64_t count>
+template <class D, class T, bool variable_B, bool variable_C, int64_t count>
 void advance(const Weights& w, const ForwardTile& tile, int64_t seqlen, int64_t n, float* states) {
-  const Coefficients<variable_B, count> B(w.B, seqlen, n, tile.t0);
-  const Coefficients<variable_C, count> C(w.C, seqlen, n, tile.t0);
-  Vec h[count], omega[count];
+  const Coefficients<T, variable_B, count> B(w.B, seqlen, n, tile.t0);
+  const Coefficients<T, variable_C, count> C(w.C, seqlen, n, tile.t0);
+  constexpr int64_t kStride = kParts<T> * kLanes;
+  Number<T> h[count], omega[count];
   for (int64_t k = 0; k < count; ++k) {
-    h[k] = load(states + (n + k) * kLanes);
-    omega[k] = load(w.omega + (n + k) * kLanes);
+    h[k] = load_number<T>(states + (n + k) * kStride);
+    omega[k] = load_number<T>(w.omega + (n + k) * kStride);
   }
   for (int64_t t = 0; t < tile.steps; ++t) {
     const Vec dtA = load(tile.dtA + t * kLanes);
@@ -286,36 +389,37 @@ void advance(const Weights& w, const ForwardTile& tile, int64_t seqlen, int64_t 
     Vec y = load(tile.y + t * kLanes);
 #pragma GCC unroll 4
     for (int64_t k = 0; k < count; ++k) {
-      h[k] = transition<D>(omega[k], dtA) * h[k] + input<D>(omega[k], x, tile.dt, t) * B.at(k, t);
-      y += C.at(k, t) * h[k];
+      h[k] = transition<D, T>(omega[k], dtA) * h[k] + input<D, T>(omega[k], x, tile.dt, t) * B.at(k, t);
+      y += real_product(C.at(k, t), h[k]);
     }
     store(tile.y + t * kLanes, y);
   }
-  for (int64_t k = 0; k < count; ++k) store(states + (n + k) * kLanes, h[k]);
+  for (int64_t k = 0; k < count; ++k) store_number(states + (n + k) * kStride, h[k]);
 }
 
-template <class D, bool variable_B, bool variable_C>
+template <class D, class T, bool variable_B, bool variable_C>
 void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* memory) {
   const auto& [p, args, plan] = call;
   const Block block = block_at(plan, batch, index);
   Scratch scratch{memory};
-  const Weights w = prepare_weights<D, variable_B, variable_C>(p, args, block, scratch);
-  float* h = scratch.take(p.dstate);
+  const Weights w = prepare_weights<D, T, variable_B, variable_C>(p, args, block, scratch);
+  const int64_t state_floats = p.dstate * kParts<T> * kLanes;
+  float* h = scratch.take(p.dstate * kParts<T>);
   float *dtA = scratch.take(plan.tile), *dt = scratch.take(plan.tile), *x = scratch.take(plan.tile),
         *y = scratch.take(plan.tile);
   float *dt_rows = scratch.take(plan.tile), *dtA_rows = scratch.take(plan.tile), *x_rows = scratch.take(plan.tile),
         *y_rows = scratch.take(plan.tile), *z_rows = scratch.take(plan.tile);
 
   if (args.h0.data)
-    gather(states(args.h0, p, block), block.width, p.dstate, h);
+    gather<T>(states<T>(args.h0, p, block), block.width, p.dstate, h);
   else
-    fill(h, p.dstate * kLanes, 0.0f);
+    fill(h, state_floats, 0.0f);
   for (float* rows : {dt_rows, dtA_rows, x_rows, z_rows}) fill(rows, plan.tile * kLanes, 0.0f);
 
   for (int64_t t0 = 0; t0 < p.seqlen; t0 += plan.tile) {
     const int64_t steps = p.seqlen - t0 < plan.tile ? p.seqlen - t0 : plan.tile;
     if (t0 > 0 && t0 % plan.chunk == 0 && (p.options & LRNNX_SAVE_FOR_BACKWARD))
-      copy(h, p.dstate * kLanes, static_cast<float*>(args.saved) + saved_offset(plan, p, block, t0 / plan.chunk));
+      copy(h, state_floats, static_cast<float*>(args.saved) + saved_offset<T>(plan, p, block, t0 / plan.chunk));
 
     for (int64_t i = 0; i < block.width; ++i) {
       const int64_t at = i * plan.tile;
@@ -335,8 +439,8 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
     const ForwardTile tile = {.t0 = t0, .steps = steps, .dtA = dtA, .dt = dt, .x = x, .y = y};
     int64_t n = 0;
     for (; n + kCpuStates <= p.dstate; n += kCpuStates)
-      advance<D, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, h);
-    for (; n < p.dstate; ++n) advance<D, variable_B, variable_C, 1>(w, tile, p.seqlen, n, h);
+      advance<D, T, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, h);
+    for (; n < p.dstate; ++n) advance<D, T, variable_B, variable_C, 1>(w, tile, p.seqlen, n, h);
 
     rows_from_tile(y, plan.tile, y_rows);
     for (int64_t i = 0; i < block.width; ++i) {
@@ -345,9 +449,9 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
       float* __restrict out = row(args.out, block, i, t0);
       const float skip = of_channel(args.D, block, i);
       if (args.D.data)
-        for (int64_t t = 0; t < steps; ++t) out[t] = sum[t] + skip * u[t];
+        for (int64_t t = 0; t < steps; ++t) out[t] = kReadout<T> * sum[t] + skip * u[t];
       else
-        copy(sum, steps, out);
+        for (int64_t t = 0; t < steps; ++t) out[t] = kReadout<T> * sum[t];
       if (args.z.data) {
         const float* __restrict gate = z_rows + i * plan.tile;
         float* __restrict out_z = row(args.out_z, block, i, t0);
@@ -355,7 +459,7 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
       }
     }
   }
-  if (args.last_state.data) scatter(h, block.width, p.dstate, states(args.last_state, p, block));
+  if (args.last_state.data) scatter<T>(h, block.width, p.dstate, states<T>(args.last_state, p, block));
 }
 
 // --- backward -------------------------------------------------------------------------------------------------------
@@ -368,8 +472,9 @@ struct Sums {
   double *skip, *bias;         // of D and delta_bias
 };
 
+template <class T>
 Sums sums_of(const CpuBackward& call, const Block& block) {
-  const int64_t count = call.problem.dstate * kLanes;
+  const int64_t count = call.problem.dstate * kParts<T> * kLanes;
   char* base =
       static_cast<char*>(call.args.workspace) + (block.batch * call.plan.blocks + block.index) * call.plan.sums;
   double* next = reinterpret_cast<double*>(base);
@@ -386,9 +491,11 @@ Sums sums_of(const CpuBackward& call, const Block& block) {
 }
 
 // Adds v to the doubles and begins anew.
-LRNNX_INLINE void move_sum(Vec& v, double* to) {
-  for (int64_t i = 0; i < kLanes; ++i) to[i] += static_cast<double>(v[i]);
-  v = Vec{};
+template <class V>
+LRNNX_INLINE void move_sum(V& v, double* to) {
+  for (int64_t index = 0; index < static_cast<int64_t>(sizeof(V) / sizeof(Vec)); ++index)
+    for (int64_t i = 0; i < kLanes; ++i) to[index * kLanes + i] += static_cast<double>(part(v, index)[i]);
+  v = V{};
 }
 
 // Tiles of one chunk. dy is the gradient of out before D and the gate.
@@ -400,8 +507,8 @@ struct BackwardTile {
   float* ddtA;                     // gradient of dtA, without kSlopeUnit
   float *states, *transitions;     // of kCpuStates states
   float *products_B, *products_C;  // terms of the gradients of B and C for kLanes steps
-  float *dB, *dC;                  // the slab's rows, from t0 on, dB_stride apart
-  int64_t stride;
+  float *dB, *dC;                  // the slab's rows, one for each part of each state, from t0 on
+  int64_t stride;                  // from one of these rows to the next
   bool first_of_slab;
   Mask used;  // all ones in the lanes that are channels
 };
@@ -415,104 +522,108 @@ LRNNX_INLINE void add_products(const float* products, const BackwardTile& tile, 
   store(row, tile.first_of_slab ? sums : load(row) + sums);
 }
 
-template <class D, bool variable_B, bool variable_C, int64_t count>
+template <class D, class T, bool variable_B, bool variable_C, int64_t count>
 void retreat(const Weights& w, const BackwardTile& tile, int64_t seqlen, int64_t n, const float* before,
              const Sums& sums) {
-  const Coefficients<variable_B, count> B(w.B, seqlen, n, tile.t0);
-  const Coefficients<variable_C, count> C(w.C, seqlen, n, tile.t0);
+  const Coefficients<T, variable_B, count> B(w.B, seqlen, n, tile.t0);
+  const Coefficients<T, variable_C, count> C(w.C, seqlen, n, tile.t0);
+  constexpr int64_t kStride = kParts<T> * kLanes;
   float* __restrict states = tile.states, * __restrict transitions = tile.transitions;
 
-  Vec omega[count];
+  Number<T> omega[count];
   {
-    Vec h[count];
+    Number<T> h[count];
     for (int64_t k = 0; k < count; ++k) {
-      omega[k] = load(w.omega + (n + k) * kLanes);
-      h[k] = load(before + (n + k) * kLanes);
-      store(states + k * kLanes, h[k]);
+      omega[k] = load_number<T>(w.omega + (n + k) * kStride);
+      h[k] = load_number<T>(before + (n + k) * kStride);
+      store_number(states + k * kStride, h[k]);
     }
     for (int64_t t = 0; t < tile.steps; ++t) {
       const Vec dtA = load(tile.dtA + t * kLanes);
       const Vec x = load(tile.x + t * kLanes);
 #pragma GCC unroll 4
       for (int64_t k = 0; k < count; ++k) {
-        const Vec a = transition<D>(omega[k], dtA);
-        h[k] = a * h[k] + input<D>(omega[k], x, tile.dt, t) * B.at(k, t);
-        store(transitions + (t * count + k) * kLanes, a);
-        store(states + ((t + 1) * count + k) * kLanes, h[k]);
+        const Number<T> a = transition<D, T>(omega[k], dtA);
+        h[k] = a * h[k] + input<D, T>(omega[k], x, tile.dt, t) * B.at(k, t);
+        store_number(transitions + (t * count + k) * kStride, a);
+        store_number(states + ((t + 1) * count + k) * kStride, h[k]);
       }
     }
   }
 
-  Vec carry[count], d_omega[count] = {}, d_omega_input[count] = {}, dB[count] = {}, dC[count] = {};
-  for (int64_t k = 0; k < count; ++k) carry[k] = load(sums.carry + (n + k) * kLanes);
+  Number<T> carry[count], d_omega[count] = {}, d_omega_input[count] = {}, dB[count] = {}, dC[count] = {};
+  for (int64_t k = 0; k < count; ++k) carry[k] = load_number<T>(sums.carry + (n + k) * kStride);
   for (int64_t first = (tile.steps - 1) / kLanes * kLanes; first >= 0; first -= kLanes) {
     const int64_t end = first + kLanes < tile.steps ? first + kLanes : tile.steps;
+    const auto keep_product = [&](float* products, int64_t k, int64_t t, Number<T> product) {
+      for (int64_t index = 0; index < kParts<T>; ++index)
+        store(products + ((k * kParts<T> + index) * kLanes + t - first) * kLanes, part(product, index));
+    };
     for (int64_t t = end - 1; t >= first; --t) {
       const Vec dtA = load(tile.dtA + t * kLanes);
       const Vec x = load(tile.x + t * kLanes);
-      const Vec dy = load(tile.dy + t * kLanes);
+      const Vec dy = kReadout<T> * load(tile.dy + t * kLanes);
       Vec dx = load(tile.dx + t * kLanes);
       Vec ddtA = load(tile.ddtA + t * kLanes);
 #pragma GCC unroll 4
       for (int64_t k = 0; k < count; ++k) {
-        const Vec a = load(transitions + (t * count + k) * kLanes);
-        const Vec previous = load(states + (t * count + k) * kLanes);
-        const Vec g = carry[k] + C.at(k, t) * dy;
-        const Vec for_C = load(states + ((t + 1) * count + k) * kLanes) * dy;
-        const Vec for_B = g * input<D>(omega[k], x, tile.dt, t);
+        const Number<T> a = load_number<T>(transitions + (t * count + k) * kStride);
+        const Number<T> previous = load_number<T>(states + (t * count + k) * kStride);
+        const Number<T> g = carry[k] + conj(C.at(k, t)) * dy;
+        const Number<T> for_C = conj(load_number<T>(states + ((t + 1) * count + k) * kStride)) * dy;
+        const Number<T> for_B = g * conj(input<D, T>(omega[k], x, tile.dt, t));
         if constexpr (variable_C)
-          store(tile.products_C + (k * kLanes + t - first) * kLanes, for_C);
+          keep_product(tile.products_C, k, t, for_C);
         else
           dC[k] += for_C;
         if constexpr (variable_B)
-          store(tile.products_B + (k * kLanes + t - first) * kLanes, for_B);
+          keep_product(tile.products_B, k, t, for_B);
         else
           dB[k] += for_B;
 
-        const Vec gB = g * B.at(k, t);
         if constexpr (D::kInput == InputFactor::per_state) {
+          const Number<T> gB = g * conj(B.at(k, t));
           const Vec dt = load(tile.dt + t * kLanes);
-          dx += gB * per_lane([](float w, float s) { return D::input(w, s); }, omega[k], dt);
-          const Vec by_step = per_lane([](float w, float s) { return D::input_slopes(w, s).by_step; }, omega[k], dt);
-          const Vec by_omega = per_lane([](float w, float s) { return D::input_slopes(w, s).by_omega; }, omega[k], dt);
-          store(tile.ddt + t * kLanes, load(tile.ddt + t * kLanes) + gB * x * by_step);
-          d_omega_input[k] += gB * x * by_omega;
+          dx += real_product(gB, conj(input_factor<D, T>(omega[k], dt)));
+          const auto slopes = per_lane<InputSlopes<Number<T>>>(
+              [](T weight, float step) { return D::input_slopes(weight, step); }, omega[k], dt);
+          const Number<T> by_input = gB * x;
+          store(tile.ddt + t * kLanes, load(tile.ddt + t * kLanes) + real_product(by_input, conj(slopes.by_step)));
+          d_omega_input[k] += by_input * conj(slopes.by_omega);
         } else {
-          dx += gB;
+          dx += real_product(conj(B.at(k, t)), g);
         }
 
-        const Vec slope =
-            per_lane([](float w, float s, float y) { return D::transition_slope(w, s, y); }, omega[k], dtA, a);
-        const Vec through = g * slope * previous;
-        ddtA += through * omega[k];
+        const Number<T> slope = per_lane<Number<T>>(
+            [](T weight, float step, T y) { return D::transition_slope(weight, step, y); }, omega[k], dtA, a);
+        const Number<T> through = g * conj(slope) * conj(previous);
+        ddtA += real_product(through, conj(omega[k]));
         d_omega[k] += through * dtA;
-        carry[k] = g * a;
+        carry[k] = g * conj(a);
       }
       store(tile.dx + t * kLanes, dx);
       store(tile.ddtA + t * kLanes, ddtA);
     }
-    for (int64_t k = 0; k < count; ++k) {
-      float *products_B = tile.products_B + k * kLanes * kLanes, *products_C = tile.products_C + k * kLanes * kLanes;
-      const int64_t done = end - first;
-      if constexpr (variable_B) {
-        fill(products_B + done * kLanes, (kLanes - done) * kLanes, 0.0f);
-        add_products(products_B, tile, tile.dB + (n + k) * tile.stride + first);
+    const int64_t done = end - first;
+    const auto add_all_products = [&](float* products, float* rows) {
+      for (int64_t row = 0; row < count * kParts<T>; ++row) {
+        float* of_row = products + row * kLanes * kLanes;
+        fill(of_row + done * kLanes, (kLanes - done) * kLanes, 0.0f);
+        add_products(of_row, tile, rows + (n * kParts<T> + row) * tile.stride + first);
       }
-      if constexpr (variable_C) {
-        fill(products_C + done * kLanes, (kLanes - done) * kLanes, 0.0f);
-        add_products(products_C, tile, tile.dC + (n + k) * tile.stride + first);
-      }
-    }
+    };
+    if constexpr (variable_B) add_all_products(tile.products_B, tile.dB);
+    if constexpr (variable_C) add_all_products(tile.products_C, tile.dC);
     if (first % kCpuTileUnit == 0)  // few enough steps for sums in float
       for (int64_t k = 0; k < count; ++k) {
-        const int64_t at = (n + k) * kLanes;
+        const int64_t at = (n + k) * kStride;
         if constexpr (D::kUsesA) move_sum(d_omega[k], sums.transition + at);
         if constexpr (D::kInput == InputFactor::per_state) move_sum(d_omega_input[k], sums.input + at);
         if constexpr (!variable_B && D::kTakesB) move_sum(dB[k], sums.B + at);
         if constexpr (!variable_C) move_sum(dC[k], sums.C + at);
       }
   }
-  for (int64_t k = 0; k < count; ++k) store(sums.carry + (n + k) * kLanes, carry[k]);
+  for (int64_t k = 0; k < count; ++k) store_number(sums.carry + (n + k) * kStride, carry[k]);
 }
 
 // The rows of a block during one chunk, plan.chunk steps apart.
@@ -590,14 +701,15 @@ void finish_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_
   }
 }
 
-template <class D, bool variable_B, bool variable_C>
+template <class D, class T, bool variable_B, bool variable_C>
 void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64_t segment, float* memory) {
   const auto& [p, args, plan] = call;
   const Block block = block_at(plan, batch, index);
-  const Sums sums = sums_of(call, block);
+  const Sums sums = sums_of<T>(call, block);
   Scratch scratch{memory};
-  const Weights w = prepare_weights<D, variable_B, variable_C>(p, args, block, scratch);
-  float* before = scratch.take(p.dstate);
+  const Weights w = prepare_weights<D, T, variable_B, variable_C>(p, args, block, scratch);
+  const int64_t state_floats = p.dstate * kParts<T> * kLanes;
+  float* before = scratch.take(p.dstate * kParts<T>);
   float *dtA = scratch.take(plan.chunk), *dt = scratch.take(plan.chunk), *x = scratch.take(plan.chunk),
         *dy = scratch.take(plan.chunk);
   BackwardTile tile{};
@@ -608,10 +720,10 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
   tile.dx = scratch.take(plan.chunk);
   tile.ddt = scratch.take(plan.chunk);
   tile.ddtA = scratch.take(plan.chunk);
-  tile.states = scratch.take((plan.chunk + 1) * kCpuStates);
-  tile.transitions = scratch.take(plan.chunk * kCpuStates);
-  tile.products_B = scratch.take(kLanes * kCpuStates);
-  tile.products_C = scratch.take(kLanes * kCpuStates);
+  tile.states = scratch.take((plan.chunk + 1) * kCpuStates * kParts<T>);
+  tile.transitions = scratch.take(plan.chunk * kCpuStates * kParts<T>);
+  tile.products_B = scratch.take(kLanes * kCpuStates * kParts<T>);
+  tile.products_C = scratch.take(kLanes * kCpuStates * kParts<T>);
   BackwardRows rows{};
   for (float** piece : {&rows.dt, &rows.dtA, &rows.x, &rows.dy, &rows.gate, &rows.gate_slope, &rows.ddt}) {
     *piece = scratch.take(plan.chunk);
@@ -625,7 +737,7 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
 
   const int64_t slab = index % plan.blocks_per_group / plan.blocks_per_slab;
   const int64_t partial =
-      ((block.batch * p.groups + block.group) * plan.slabs_per_group + slab) * p.dstate * plan.segment;
+      ((block.batch * p.groups + block.group) * plan.slabs_per_group + slab) * p.dstate * kParts<T> * plan.segment;
   const auto partial_at = [&call, partial](int64_t offset, int64_t t) {
     return reinterpret_cast<float*>(static_cast<char*>(call.args.workspace) + offset) + partial + t;
   };
@@ -634,12 +746,12 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
 
   if (segment == plan.segments - 1) {
     for (double* sum : {sums.transition, sums.input, sums.B, sums.C})
-      for (int64_t i = 0; i < p.dstate * kLanes; ++i) sum[i] = 0.0;
+      for (int64_t i = 0; i < state_floats; ++i) sum[i] = 0.0;
     for (int64_t i = 0; i < kLanes; ++i) sums.skip[i] = sums.bias[i] = 0.0;
     if (args.dlast_state.data)
-      gather(states(args.dlast_state, p, block), block.width, p.dstate, sums.carry);
+      gather<T>(states<T>(args.dlast_state, p, block), block.width, p.dstate, sums.carry);
     else
-      fill(sums.carry, p.dstate * kLanes, 0.0f);
+      fill(sums.carry, state_floats, 0.0f);
   }
 
   const int64_t first_chunk = segment * (plan.segment / plan.chunk);
@@ -658,45 +770,53 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
 
     const float* state = before;
     if (chunk > 0)
-      state = static_cast<const float*>(args.saved) + saved_offset(plan, p, block, chunk);
+      state = static_cast<const float*>(args.saved) + saved_offset<T>(plan, p, block, chunk);
     else if (args.h0.data)
-      gather(states(args.h0, p, block), block.width, p.dstate, before);
+      gather<T>(states<T>(args.h0, p, block), block.width, p.dstate, before);
     else
-      fill(before, p.dstate * kLanes, 0.0f);
+      fill(before, state_floats, 0.0f);
 
     int64_t n = 0;
     for (; n + kCpuStates <= p.dstate; n += kCpuStates)
-      retreat<D, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, state, sums);
-    for (; n < p.dstate; ++n) retreat<D, variable_B, variable_C, 1>(w, tile, p.seqlen, n, state, sums);
+      retreat<D, T, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, state, sums);
+    for (; n < p.dstate; ++n) retreat<D, T, variable_B, variable_C, 1>(w, tile, p.seqlen, n, state, sums);
 
     rows_from_tile(tile.dx, plan.chunk, rows.dx);
     rows_from_tile(tile.ddtA, plan.chunk, rows.ddtA);
     if constexpr (D::kInput == InputFactor::per_state) rows_from_tile(tile.ddt, plan.chunk, rows.ddt);
     finish_rows<D>(call, block, tile.t0, tile.steps, rows, sums);
   }
-  if (segment == 0 && args.dh0.data) scatter(sums.carry, block.width, p.dstate, states(args.dh0, p, block));
+  if (segment == 0 && args.dh0.data) scatter<T>(sums.carry, block.width, p.dstate, states<T>(args.dh0, p, block));
 }
 
 // dA, fixed dB and dC, dD, ddelta_bias of a block: what the batches have summed up, in order.
-template <class D, bool variable_B, bool variable_C>
+template <class D, class T, bool variable_B, bool variable_C>
 void finish_block(const CpuBackward& call, int64_t index) {
   const lrnnx_selective_scan_problem& p = call.problem;
   const lrnnx_selective_scan_backward_args& args = call.args;
   const CpuPlan& plan = call.plan;
   const auto over_batches = [&](double* Sums::*member, int64_t at) {
     double total = 0.0;
-    for (int64_t b = 0; b < p.batch; ++b) total += (sums_of(call, block_at(plan, b, index)).*member)[at];
+    for (int64_t b = 0; b < p.batch; ++b) total += (sums_of<T>(call, block_at(plan, b, index)).*member)[at];
     return static_cast<float>(total);
   };
+  const auto number_over_batches = [&](double* Sums::*member, int64_t n, int64_t lane) -> T {
+    const int64_t at = n * kParts<T> * kLanes + lane;
+    if constexpr (kParts<T> == 1)
+      return over_batches(member, at);
+    else
+      return {over_batches(member, at), over_batches(member, at + kLanes)};
+  };
   const Block block = block_at(plan, 0, index);
+  const auto numbers = [&](const lrnnx_tensor& tensor) { return static_cast<T*>(tensor.data) + block.dim * p.dstate; };
   for (int64_t i = 0; i < block.width; ++i) {
     for (int64_t n = 0; n < p.dstate; ++n) {
-      const int64_t to = i * p.dstate + n, from = n * kLanes + i;
+      const int64_t to = i * p.dstate + n;
       if constexpr (D::kUsesA)
-        weights(args.dA, p, block)[to] = D::weight_gradient(
-            weights(args.A, p, block)[to], over_batches(&Sums::transition, from), over_batches(&Sums::input, from));
-      if constexpr (!variable_B && D::kTakesB) weights(args.dB, p, block)[to] = over_batches(&Sums::B, from);
-      if constexpr (!variable_C) weights(args.dC, p, block)[to] = over_batches(&Sums::C, from);
+        numbers(args.dA)[to] = D::weight_gradient(numbers(args.A)[to], number_over_batches(&Sums::transition, n, i),
+                                                  number_over_batches(&Sums::input, n, i));
+      if constexpr (!variable_B && D::kTakesB) numbers(args.dB)[to] = number_over_batches(&Sums::B, n, i);
+      if constexpr (!variable_C) numbers(args.dC)[to] = number_over_batches(&Sums::C, n, i);
     }
     if (args.dD.data) data(args.dD)[block.dim + i] = over_batches(&Sums::skip, i);
     if (args.ddelta_bias.data) data(args.ddelta_bias)[block.dim + i] = over_batches(&Sums::bias, i);
@@ -705,23 +825,24 @@ void finish_block(const CpuBackward& call, int64_t index) {
 
 // --- the table ------------------------------------------------------------------------------------------------------
 
-template <class D, bool variable_B, bool variable_C>
-constexpr CpuKernels kKernels = {forward_block<D, variable_B, variable_C>, backward_block<D, variable_B, variable_C>,
-                                 finish_block<D, variable_B, variable_C>};
+template <class D, class T, bool variable_B, bool variable_C>
+constexpr CpuKernels kKernels = {forward_block<D, T, variable_B, variable_C>,
+                                 backward_block<D, T, variable_B, variable_C>,
+                                 finish_block<D, T, variable_B, variable_C>};
 
-template <class D>
+template <class D, class T>
 CpuKernels kernels_for(uint32_t options) {
-  if (options & LRNNX_VARIABLE_B)
-    return options & LRNNX_VARIABLE_C ? kKernels<D, true, true> : kKernels<D, true, false>;
-  return options & LRNNX_VARIABLE_C ? kKernels<D, false, true> : kKernels<D, false, false>;
+  if constexpr (D::kTakesB)
+    if (options & LRNNX_VARIABLE_B)
+      return options & LRNNX_VARIABLE_C ? kKernels<D, T, true, true> : kKernels<D, T, true, false>;
+  return options & LRNNX_VARIABLE_C ? kKernels<D, T, false, true> : kKernels<D, T, false, false>;
 }
 
-// Of a problem that the variant table has.
+template <template <class> class D, bool takes_real, bool takes_complex>
 CpuKernels kernels_of(const lrnnx_selective_scan_problem& problem) {
-  switch (problem.discretization) {
-    default:
-      return kernels_for<Mamba<float>>(problem.options);
-  }
+  if constexpr (takes_complex)
+    if (!takes_real || problem.dtype == LRNNX_C64) return kernels_for<D<Complex>, Complex>(problem.options);
+  if constexpr (takes_real) return kernels_for<D<float>, float>(problem.options);
 }
 
 }  // namespace

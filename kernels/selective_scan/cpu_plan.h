@@ -69,9 +69,9 @@ struct CpuImplementation {
   CpuKernels (*kernels)(const lrnnx_selective_scan_problem& problem);
 };
 
-// Null where the compiler or the machine's architecture does not have the instruction set.
-const CpuImplementation* cpu_implementation_avx512();
-const CpuImplementation* cpu_implementation_avx2();
-const CpuImplementation* cpu_implementation_generic();
+// Of one discretization, in vectors of `lanes` floats; only for problems that the variant table has. The build writes
+// the definitions, each in a file of its own for one instruction set (cpu_instance.cpp.in).
+template <int64_t lanes, template <class> class Discretization>
+CpuKernels cpu_kernels(const lrnnx_selective_scan_problem& problem);
 
 }  // namespace lrnnx

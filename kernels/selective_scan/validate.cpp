@@ -8,37 +8,12 @@
 
 #include "common/error.h"
 #include "common/variants.h"
-#include "discretization/bilinear.h"
-#include "discretization/dirac.h"
-#include "discretization/mamba.h"
-#include "discretization/rglru.h"
-#include "discretization/s7.h"
-#include "discretization/zoh.h"
 
 namespace lrnnx {
 namespace {
 
 constexpr int64_t kMaxDstate = 256;
 constexpr int64_t kBufferAlignment = 256;
-
-// What a discretization takes beside u, delta and C.
-struct Traits {
-  bool real_weights, complex_weights, step_options, takes_A, takes_B;
-};
-
-Traits traits(int32_t discretization) {
-  switch (discretization) {
-#define LRNNX_DISCRETIZATION(enumerator, name, Functor, takes_real, takes_complex) \
-  case LRNNX_##enumerator:                                                         \
-    return {.real_weights = takes_real,                                            \
-            .complex_weights = takes_complex,                                      \
-            .step_options = Functor<float>::kTakesStepOptions,                     \
-            .takes_A = Functor<float>::kUsesA,                                     \
-            .takes_B = Functor<float>::kTakesB};
-#include "discretizations.def"
-  }
-  return {};
-}
 
 struct Option {
   uint32_t bit;
@@ -95,11 +70,8 @@ lrnnx_status validate_options(const lrnnx_selective_scan_problem& problem) {
     return fail(LRNNX_INVALID_ARGUMENT, "dtype is c64, but discretization %s takes real weights only (f32)", name);
   if (problem.dtype == LRNNX_F32 && !takes.real_weights)
     return fail(LRNNX_INVALID_ARGUMENT, "dtype is f32, but discretization %s takes complex weights only (c64)", name);
-  uint32_t refused = 0;
-  if (!takes.step_options) refused |= LRNNX_HAS_DELTA_BIAS | LRNNX_DELTA_SOFTPLUS | LRNNX_HAS_DELTA_A;
-  if (!takes.takes_B) refused |= LRNNX_VARIABLE_B;
   for (const Option& option : kOptions)
-    if (problem.options & refused & option.bit)
+    if (problem.options & ~takes.options & option.bit)
       return fail(LRNNX_INVALID_ARGUMENT, "options has %s, which discretization %s does not take", option.name, name);
   return LRNNX_OK;
 }
@@ -135,13 +107,14 @@ lrnnx_status validate_computed(const lrnnx_selective_scan_problem& problem, int3
   if (problem.backend == LRNNX_CUDA)
     return fail(LRNNX_NO_DEVICE, "backend is cuda, but this library was built without CUDA; allowed is cpu");
 #endif
-  const lrnnx_variant wanted = {"selective_scan", discretization_name(problem.discretization),
-                                dtype_name(problem.dtype), direction_name(direction), backend_name(problem.backend)};
-  if (is_computed(wanted)) return LRNNX_OK;
-  return fail(LRNNX_UNSUPPORTED,
-              "selective_scan.%s.%s.%s.%s is well defined, but this build does not compute it; of %s it computes %s",
-              wanted.discretization, wanted.dtype, wanted.direction, wanted.backend, wanted.family,
-              computed_list(wanted.family).c_str());
+  if (is_computed(problem.discretization, problem.dtype, problem.backend)) return LRNNX_OK;
+  const char* backend = backend_name(problem.backend);
+  return fail(
+      LRNNX_UNSUPPORTED,
+      "selective_scan.%s.%s.%s.%s is well defined, but not supported on this backend; of selective_scan backend "
+      "%s computes %s",
+      discretization_name(problem.discretization), dtype_name(problem.dtype), direction_name(direction), backend,
+      backend, computed_list(problem.backend).c_str());
 }
 
 // --- tensors --------------------------------------------------------------------------------------------------------
@@ -297,8 +270,8 @@ class Presences {
     const bool set = problem_.options & bit;
     return {set, {set ? "options has " : "options lacks ", name, ""}};
   }
-  Presence A() const { return taken(traits(problem_.discretization).takes_A); }
-  Presence B() const { return taken(traits(problem_.discretization).takes_B); }
+  Presence A() const { return taken(traits(problem_.discretization).A); }
+  Presence B() const { return taken(traits(problem_.discretization).B); }
 
   Axes axes(uint32_t variable) const { return problem_.options & variable ? Axes::bgnl : Axes::dn; }
 

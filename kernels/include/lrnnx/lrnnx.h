@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a struct or the meaning of an argument below changes. */
-#define LRNNX_ABI_VERSION 1
+#define LRNNX_ABI_VERSION 2
 
 LRNNX_API int32_t lrnnx_abi_version(void);
 
@@ -46,14 +46,11 @@ typedef enum lrnnx_backend { LRNNX_CPU = 0, LRNNX_CUDA = 1 } lrnnx_backend;
 
 typedef enum lrnnx_direction { LRNNX_FORWARD = 0, LRNNX_BACKWARD = 1 } lrnnx_direction;
 
-/* How A, dt become the transition and the input factor of h_t = transition * h_{t-1} + input * B_t u_t. */
+/* How A, dt become the transition and the input factor of h_t = transition * h_{t-1} + input * B_t u_t: LRNNX_MAMBA,
+ * LRNNX_ZOH, LRNNX_BILINEAR, ... from 0 on, a line each in discretizations.def. */
 typedef enum lrnnx_discretization {
-  LRNNX_MAMBA = 0,
-  LRNNX_ZOH = 1,
-  LRNNX_BILINEAR = 2,
-  LRNNX_DIRAC = 3,
-  LRNNX_S7 = 4,
-  LRNNX_RGLRU = 5
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) LRNNX_##enumerator,
+#include "lrnnx/discretizations.def"
 } lrnnx_discretization;
 
 typedef enum lrnnx_dtype {
@@ -68,6 +65,8 @@ typedef struct lrnnx_variant {
   const char* dtype;          /* "f32" */
   const char* direction;      /* "forward" */
   const char* backend;        /* "cuda" */
+  uint32_t options;           /* those that it takes: LRNNX_VARIABLE_B | ... */
+  int32_t takes_A, takes_B;   /* 0: the tensor and its gradient must be absent */
 } lrnnx_variant;
 
 LRNNX_API int64_t lrnnx_variant_count(void);
