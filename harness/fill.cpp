@@ -170,6 +170,7 @@ std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
   const int64_t components = tensor.complex ? 2 : 1;
   const int64_t last_extent = tensor.shape.back();
   const int64_t count = tensor.floats();
+  const bool decays = problem.discretization == "rglru" && tensor.name == "A";  // in (0, 1)
   std::vector<float> values(static_cast<size_t>(count));
   constexpr int64_t kBlock = 1 << 14;
 #pragma omp parallel for schedule(static) if (count > kBlock)
@@ -178,7 +179,8 @@ std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
     int64_t last = begin / components % last_extent;
     for (int64_t i = begin; i < end; ++i) {
       const bool imaginary = components == 2 && i % 2 == 1;
-      values[static_cast<size_t>(i)] = static_cast<float>(generator(Element(key, i, last, imaginary)));
+      const double value = generator(Element(key, i, last, imaginary));
+      values[static_cast<size_t>(i)] = static_cast<float>(decays ? exp2(std::max(value, -64.0)) : value);
       if (components == 1 || imaginary) last = last + 1 == last_extent ? 0 : last + 1;
     }
   }

@@ -84,12 +84,11 @@ struct Discretization {
   lrnnx_discretization kernel;
   reference::Discretization oracle;
 };
-constexpr Discretization kDiscretizations[] = {{"mamba", LRNNX_MAMBA, reference::Discretization::mamba},
-                                               {"zoh", LRNNX_ZOH, reference::Discretization::zoh},
-                                               {"bilinear", LRNNX_BILINEAR, reference::Discretization::bilinear},
-                                               {"dirac", LRNNX_DIRAC, reference::Discretization::dirac},
-                                               {"s7", LRNNX_S7, reference::Discretization::s7},
-                                               {"rglru", LRNNX_RGLRU, reference::Discretization::rglru}};
+constexpr Discretization kDiscretizations[] = {
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  {#name, LRNNX_##enumerator, reference::Discretization::name},
+#include "lrnnx/discretizations.def"
+};
 
 const Discretization& find_discretization(const Problem& problem) {
   for (const Discretization& row : kDiscretizations) {
@@ -98,7 +97,12 @@ const Discretization& find_discretization(const Problem& problem) {
   throw UsageError(fmt::format("discretization '{}' is none of the selective scan's", problem.discretization));
 }
 
-bool is_present(const Row& row, const Problem& problem) { return !row.when || problem.options.*row.when; }
+bool is_present(const Row& row, const Problem& problem) {
+  const reference::Discretization discretization = find_discretization(problem).oracle;
+  if (row.layout == Layout::channel_state && !reference::reads_A(discretization)) return false;
+  if (row.layout == Layout::matrix_B && !reference::reads_B(discretization)) return false;
+  return !row.when || problem.options.*row.when;
+}
 
 std::vector<int64_t> shape_of(Layout layout, const Problem& problem) {
   const auto [batch, dim, seqlen, dstate, groups] = problem.shape;

@@ -206,8 +206,25 @@ Problem parse_problem(std::string_view line) {
   for (const char* required : {"variant", "batch", "dim", "seqlen", "dstate"}) {
     if (!seen.contains(required)) throw UsageError(fmt::format("problem '{}': {} is missing", line, required));
   }
+  if (!seen.contains("options")) drop_untaken_options(problem);
   validate(problem);
   return problem;
+}
+
+bool takes_option(const Problem& problem, bool Options::*option) {
+  const auto is = [&](std::initializer_list<bool Options::*> some) {
+    return std::find(some.begin(), some.end(), option) != some.end();
+  };
+  const bool s7 = problem.discretization == "s7", rglru = problem.discretization == "rglru";
+  if ((s7 || rglru) && is({&Options::delta_bias, &Options::delta_softplus, &Options::deltaA})) return false;
+  if (rglru && is({&Options::variable_B})) return false;
+  return !(problem.direction == "backward" && is({&Options::save}));
+}
+
+void drop_untaken_options(Problem& problem) {
+  for (const OptionName& option : kOptionNames) {
+    if (!takes_option(problem, option.value)) problem.options.*option.value = false;
+  }
 }
 
 void validate(const Problem& problem) {
@@ -229,6 +246,10 @@ void validate(const Problem& problem) {
   }
   if (problem.options.save && problem.direction != "forward") {
     throw UsageError("option 'save' is for direction forward: the backward always has what the forward saved");
+  }
+  for (const OptionName& option : kOptionNames) {
+    if (problem.options.*option.value && !takes_option(problem, option.value))
+      throw UsageError(fmt::format("option '{}': {} does not take it", option.name, problem.discretization));
   }
   find_fill(problem.fill);
 }

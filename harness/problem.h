@@ -61,6 +61,11 @@ std::string to_string(const Problem& problem);
 // seed=0. Throws UsageError naming the word, and what is allowed in its place.
 Problem parse_problem(std::string_view line);
 
+// Whether the problem's discretization and direction have this option: s7 and rglru have no delta_bias, delta_softplus
+// and deltaA, rglru has no B, the backward no save.
+bool takes_option(const Problem& problem, bool Options::*option);
+void drop_untaken_options(Problem& problem);
+
 // Throws UsageError if the sizes or options contradict each other (dim not divisible by groups, save in backward...).
 void validate(const Problem& problem);
 

@@ -111,8 +111,7 @@ class ProblemList {
       }
       return;
     }
-    // One list of options serves both directions; what only the forward takes is left out of the backward.
-    if (problem.direction == "backward") problem.options.save = false;
+    drop_untaken_options(problem);  // one list of options serves all
     validate(problem);
     for (const std::string& backend : backends) {
       if (!backend.empty()) problem.backend = backend;

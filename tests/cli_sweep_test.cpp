@@ -192,7 +192,7 @@ TEST(CliInfo, DescribesMachineAndBuildAndMeasuresTheCpu) {
   const Json json = Json::parse(json_run.out);
   EXPECT_GT(json.at("ceilings").at("cpu").at("copy_bytes_per_second"), 0.0);
   EXPECT_TRUE(json.at("program").contains("commit"));
-  EXPECT_EQ(json.at("program").at("abi"), 1);
+  EXPECT_EQ(json.at("program").at("abi"), LRNNX_ABI_VERSION);
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ TEST(Cost, ForwardMambaTakesAnExpAStateUpdateAndThreeAStepForSoftplusAndGate) {
 
 TEST(Cost, VariantsWithoutADeclaredCostHaveBytesOnly) {
   Problem problem = mamba("forward", Options{});
-  problem.discretization = "not in the table";
+  problem.discretization = "zoh";
   const Cost result = cost(problem);
   EXPECT_EQ(result.bytes, cost(mamba("forward", Options{})).bytes);
   EXPECT_FALSE(result.exp2.has_value());
