@@ -238,34 +238,37 @@ const ProblemCase kBadProblems[] = {
 
 INSTANTIATE_TEST_SUITE_P(Abi, BadProblem, testing::ValuesIn(kBadProblems), name_of<ProblemCase>);
 
-TEST(Abi, WhatTheTableOfVariantsLacksIsUnsupportedAndSaysWhatIsComputed) {
-  int refused = 0;
-  const char* names[] = {"mamba", "zoh", "bilinear", "dirac", "s7", "rglru"};
-  for (int32_t discretization = LRNNX_MAMBA; discretization <= LRNNX_RGLRU; ++discretization)
-    for (int32_t dtype : {LRNNX_F32, LRNNX_C64}) {
-      if (dtype == LRNNX_C64 && discretization >= LRNNX_S7) continue;
-      bool listed = false;
-      for (int64_t i = 0; i < lrnnx_variant_count(); ++i) {
-        lrnnx_variant variant{};
-        ASSERT_EQ(lrnnx_variant_at(i, &variant), LRNNX_OK);
-        listed = listed || (std::string(variant.family) == "selective_scan" && std::string(variant.backend) == "cpu" &&
-                            std::string(variant.discretization) == names[discretization] &&
-                            std::string(variant.dtype) == (dtype == LRNNX_F32 ? "f32" : "c64") &&
-                            std::string(variant.direction) == "forward");
+TEST(Abi, WhatTheTableOfVariantsHasIsComputedAndNothingElse) {
+  const std::string backends[] = {"cpu", "cuda"};
+  for (const Operation& operation : operations())
+    for (int32_t backend : {LRNNX_CPU, LRNNX_CUDA})
+      for (lrnnx_direction direction : {LRNNX_FORWARD, LRNNX_BACKWARD}) {
+        bool listed = false;
+        for (int64_t i = 0; i < lrnnx_variant_count(); ++i) {
+          lrnnx_variant variant{};
+          ASSERT_EQ(lrnnx_variant_at(i, &variant), LRNNX_OK);
+          listed = listed || (variant.discretization + std::string("_") + variant.dtype == name_of(operation) &&
+                              variant.backend == backends[backend] &&
+                              variant.direction == std::string(direction == LRNNX_FORWARD ? "forward" : "backward"));
+        }
+        SCOPED_TRACE(name_of(operation) + " " + backends[backend]);
+        EXPECT_TRUE(listed || backend == LRNNX_CUDA);
+        SelectiveScanCall call({1, 1, 1, 1, 1}, 0, {.operation = operation});
+        Problem problem = call.problem();
+        problem.backend = backend;
+        lrnnx_memory memory{};
+        const lrnnx_status status = lrnnx_selective_scan_memory(&problem, direction, &memory);
+        if (listed) {
+          EXPECT_TRUE(status == LRNNX_OK || (backend == LRNNX_CUDA && status != LRNNX_UNSUPPORTED));
+          continue;
+        }
+#ifdef LRNNX_WITH_CUDA
+        EXPECT_EQ(status, LRNNX_UNSUPPORTED);
+        expect_message_has({"not supported on this backend", "cuda computes", "mamba.f32"});
+#else
+        EXPECT_EQ(status, LRNNX_NO_DEVICE);
+#endif
       }
-      SelectiveScanCall call({1, 1, 1, 1, 1}, 0);
-      Problem problem = call.problem();
-      problem.discretization = discretization;
-      problem.dtype = dtype;
-      lrnnx_memory memory{};
-      const lrnnx_status status = lrnnx_selective_scan_memory(&problem, LRNNX_FORWARD, &memory);
-      EXPECT_EQ(status, listed ? LRNNX_OK : LRNNX_UNSUPPORTED) << names[discretization] << " " << dtype;
-      if (!listed) {
-        ++refused;
-        expect_message_has({names[discretization], dtype == LRNNX_F32 ? "f32" : "c64", "mamba.f32.forward.cpu"});
-      }
-    }
-  if (refused == 0) GTEST_SKIP() << "this build computes every variant";
 }
 
 // --- null pointers and queries --------------------------------------------------------------------------------------
@@ -566,6 +569,91 @@ INSTANTIATE_TEST_SUITE_P(Abi, StridedOutput,
                          tensor_name);
 INSTANTIATE_TEST_SUITE_P(Abi, Output, testing::ValuesIn(tensors([](const TensorName& t) { return t.written(); })),
                          tensor_name);
+
+// --- every discretization -------------------------------------------------------------------------------------------
+
+class EveryOperation : public testing::TestWithParam<Operation> {
+ protected:
+  SelectiveScanCall call() const { return good_call(kOptions, {.operation = GetParam()}); }
+  bool takes(const TensorName& tensor) const {
+    const lrnnx_variant variant = variant_of(GetParam());
+    const std::string name = tensor.name;
+    if (name == "A" || name == "dA") return variant.takes_A;
+    if (name == "B" || name == "dB") return variant.takes_B;
+    return tensor.option == 0 || (variant.options & tensor.option);
+  }
+  // Calls each direction with one tensor spoilt, where it has that tensor.
+  void expect_refused(const TensorName& tensor, const std::function<void(lrnnx_tensor&)>& spoil,
+                      const std::vector<std::string>& message) const {
+    SelectiveScanCall good = call();
+    const Problem problem = good.problem();
+    if (tensor.forward) {
+      ForwardArgs args = good.forward_args();
+      spoil(args.*tensor.forward);
+      EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &args), LRNNX_INVALID_ARGUMENT) << tensor.name;
+      expect_message_has(message);
+    }
+    if (tensor.backward) {
+      BackwardArgs args = good.backward_args();
+      spoil(args.*tensor.backward);
+      EXPECT_EQ(lrnnx_selective_scan_backward(&problem, &args), LRNNX_INVALID_ARGUMENT) << tensor.name;
+      expect_message_has(message);
+    }
+    expect_untouched(good);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Abi, EveryOperation, testing::ValuesIn(operations()),
+                         [](const auto& info) { return name_of(info.param); });
+
+TEST_P(EveryOperation, IsComputedAndWritesEveryOutput) {
+  SelectiveScanCall good = call();
+  const Problem problem = good.problem();
+  const ForwardArgs forward = good.forward_args();
+  EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &forward), LRNNX_OK) << lrnnx_last_error();
+  const BackwardArgs backward = good.backward_args();
+  EXPECT_EQ(lrnnx_selective_scan_backward(&problem, &backward), LRNNX_OK) << lrnnx_last_error();
+  for (auto* tensors : {&good.outputs(), &good.gradients()})
+    for (const auto& [name, tensor] : *tensors) EXPECT_TRUE(tensor.written()) << name;
+  EXPECT_TRUE(good.guards_intact());
+}
+
+TEST_P(EveryOperation, RefusesEachOptionThatItDoesNotTake) {
+  const lrnnx_variant variant = variant_of(GetParam());
+  for (uint32_t option = 1; option & kOptions; option <<= 1) {
+    SelectiveScanCall good = call();
+    Problem problem = good.problem();
+    problem.options = option;
+    lrnnx_memory memory{};
+    const lrnnx_status status = lrnnx_selective_scan_memory(&problem, LRNNX_FORWARD, &memory);
+    EXPECT_EQ(status, variant.options & option ? LRNNX_OK : LRNNX_INVALID_ARGUMENT) << option;
+    if (status != LRNNX_OK) expect_message_has({"options has LRNNX_", variant.discretization, "does not take"});
+  }
+}
+
+TEST_P(EveryOperation, RefusesATensorThatIsMissingAndOneThatItDoesNotTake) {
+  alignas(8) static float memory[8];
+  for (const TensorName& tensor : kTensors) {
+    if (takes(tensor))
+      expect_refused(tensor, [](lrnnx_tensor& view) { view.data = nullptr; }, {tensor.name, "is null"});
+    else
+      expect_refused(tensor, [](lrnnx_tensor& view) { view = {memory, 4, 0, 0}; }, {tensor.name, "must be null"});
+  }
+}
+
+TEST_P(EveryOperation, CountsSizesInItsOwnElements) {
+  for (const TensorName& tensor : kTensors)
+    if (takes(tensor)) expect_refused(tensor, [](lrnnx_tensor& view) { --view.size; }, {tensor.name, "size", "needs"});
+}
+
+TEST_P(EveryOperation, RefusesWeightsThatStartWithinAnElement) {
+  const bool complex = GetParam().dtype == LRNNX_C64;
+  for (const char* name : {"A", "B", "C", "h0", "last_state", "dlast_state", "dA", "dB", "dC", "dh0"})
+    for (const TensorName& tensor : kTensors)
+      if (tensor.name == std::string(name) && takes(tensor))
+        expect_refused(tensor,
+                       [&](lrnnx_tensor& view) { view.data = static_cast<char*>(view.data) + (complex ? 4 : 2); },
+                       {tensor.name, complex ? "c64 elements must start at a multiple of 8" : "f32 elements"});
+}
 
 TEST(Abi, InputsMayBroadcastOverTheBatchAndRowsMayInterleave) {
   SelectiveScanCall call = good_call();

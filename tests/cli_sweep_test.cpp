@@ -12,6 +12,7 @@
 
 #include "harness/backend.h"
 #include "harness/metrics.h"
+#include "lrnnx/lrnnx.h"
 #include "tests/run_program.h"
 
 namespace lrnnx::bench {
