@@ -1,0 +1,178 @@
+// Which launch configuration the kernels for one real state a channel take, and what memory that needs.
+#include "selective_scan/single_state.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <span>
+#include <string_view>
+
+#include "common/error.h"
+#include "common/variants.h"
+#include "selective_scan/single_state_layout.h"
+
+namespace lrnnx::cuda {
+namespace {
+
+using single_state::TimeSum;
+
+struct Field {
+  const char* key;
+  std::int64_t* value;
+  std::span<const std::int64_t> allowed;
+  std::int64_t largest = 0;  // where `allowed` is empty: 1 to this
+};
+
+std::string allowed_text(const Field& field) {
+  if (field.allowed.empty()) return "1 to " + std::to_string(field.largest);
+  std::string text;
+  for (const std::int64_t value : field.allowed) text += (text.empty() ? "" : ", ") + std::to_string(value);
+  return text;
+}
+
+// Reads the problem's configuration over the values that the fields hold.
+lrnnx_status parse_configuration(const lrnnx_selective_scan_problem& problem, std::span<const Field> fields) {
+  std::string_view text = problem.configuration == nullptr ? std::string_view() : problem.configuration;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    const std::string item(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::size_t equals = item.find('=');
+    const auto field = std::find_if(fields.begin(), fields.end(),
+                                    [&](const Field& known) { return item.substr(0, equals) == known.key; });
+    if (equals == std::string::npos || field == fields.end()) {
+      std::string keys;
+      for (const Field& known : fields) keys += std::string(keys.empty() ? "" : ", ") + known.key;
+      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not key=value with a key of %s", item.c_str(),
+                  keys.c_str());
+    }
+    std::int64_t value = 0;
+    const char* const last = item.data() + item.size();
+    const auto [stop, error] = std::from_chars(item.data() + equals + 1, last, value);
+    const bool listed = field->allowed.empty()
+                            ? value >= 1 && value <= field->largest
+                            : std::find(field->allowed.begin(), field->allowed.end(), value) != field->allowed.end();
+    if (error != std::errc() || stop != last || !listed) {
+      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not allowed; %s takes %s", item.c_str(), field->key,
+                  allowed_text(*field).c_str());
+    }
+    *field->value = value;
+  }
+  return LRNNX_OK;
+}
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+bool is_variable_B(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_B; }
+bool is_variable_C(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_C; }
+
+// Blocks along the grid's first axis; the splits lie along the second.
+std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
+                       const SingleStateConfiguration& configuration) {
+  return direction == LRNNX_FORWARD ? ceil_div(problem.batch * problem.dim, configuration.rows)
+                                    : plan_single_state(problem, direction, configuration).blocks;
+}
+
+}  // namespace
+
+bool has_single_state(const lrnnx_selective_scan_problem& problem) {
+  return problem.dstate == 1 && problem.dtype == LRNNX_F32;
+}
+
+lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction, const Device& device,
+                       SingleStateConfiguration& configuration) {
+  constexpr std::int64_t kLongest = std::int64_t{1} << 30, kMostBlocks = (std::int64_t{1} << 31) - 1;
+  if (problem.seqlen > kLongest) {
+    return fail(LRNNX_UNSUPPORTED, "seqlen is %lld; backend cuda takes at most %lld",
+                static_cast<long long>(problem.seqlen), static_cast<long long>(kLongest));
+  }
+  const std::int64_t tiles = ceil_div(problem.seqlen, single_state::kTileSteps);
+  const std::int64_t rows = problem.batch * problem.dim;
+  if (rows > kMostBlocks) {
+    return fail(LRNNX_UNSUPPORTED, "batch * dim is %lld; backend cuda takes at most %lld", static_cast<long long>(rows),
+                static_cast<long long>(kMostBlocks));
+  }
+  const bool has_z = problem.options & LRNNX_HAS_Z;
+  // A row keeps its warp waiting for most of a tile's time; as many rows as this keep the memory busy none the less.
+  const std::int64_t enough_rows = device.multiprocessors * (direction == LRNNX_FORWARD ? 3 : 5);
+  // In the backward two blocks should fit a multiprocessor.
+  const int slots = 3 + 2 * has_z + is_variable_B(problem) + is_variable_C(problem);
+  configuration = direction == LRNNX_FORWARD
+                      ? SingleStateConfiguration{.rows = 8, .stages = 3, .splits = 1}
+                      : SingleStateConfiguration{.rows = 12, .stages = slots > 3 ? 2 : 3, .splits = 1};
+  if (rows < enough_rows) {
+    configuration.splits =
+        std::clamp<std::int64_t>(device.multiprocessors * 16 / rows, 1, std::max<std::int64_t>(tiles / 4, 1));
+  }
+  const Field fields[] = {
+      {"rows", &configuration.rows, SingleStateConfiguration::kRows},
+      {"stages", &configuration.stages, SingleStateConfiguration::kStages},
+      {"splits", &configuration.splits, {}, std::min(tiles, SingleStateConfiguration::kMaxSplits)},
+  };
+  if (const lrnnx_status status = parse_configuration(problem, fields); status != LRNNX_OK) return status;
+  // As many as there are: all but the last take the same number of tiles.
+  configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
+  if (const std::int64_t blocks = blocks_of(problem, direction, configuration); blocks > kMostBlocks) {
+    return fail(LRNNX_UNSUPPORTED, "batch, groups and dim need %lld thread blocks; backend cuda takes at most %lld",
+                static_cast<long long>(blocks), static_cast<long long>(kMostBlocks));
+  }
+  return LRNNX_OK;
+}
+
+std::string to_string(const SingleStateConfiguration& configuration) {
+  return "rows=" + std::to_string(configuration.rows) + ",stages=" + std::to_string(configuration.stages) +
+         ",splits=" + std::to_string(configuration.splits);
+}
+
+SingleStatePlan plan_single_state(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
+                                  const SingleStateConfiguration& configuration) {
+  SingleStatePlan plan = {};
+  const std::int64_t rows = problem.batch * problem.dim;
+  const std::int64_t tiles = ceil_div(problem.seqlen, single_state::kTileSteps);
+  plan.tiles_per_split = ceil_div(tiles, configuration.splits);
+  plan.splits = ceil_div(tiles, plan.tiles_per_split);
+  // A tile may start up to three steps before its multiple of kTileSteps.
+  plan.saves = (problem.seqlen + 2) / single_state::kTileSteps;
+  const bool saves = direction == LRNNX_BACKWARD || (problem.options & LRNNX_SAVE_FOR_BACKWARD);
+  plan.saved_bytes = saves ? rows * plan.saves * 16 : 0;
+
+  const auto reserve = [&](std::int64_t floats) {
+    const std::int64_t offset = plan.workspace_bytes;
+    plan.workspace_bytes += ceil_div(floats * 4, 256) * 256;
+    return offset;
+  };
+  plan.maps = reserve(plan.splits > 1 ? rows * plan.splits * 2 : 0);
+  if (direction == LRNNX_FORWARD) return plan;
+
+  const bool variable_B = is_variable_B(problem), variable_C = is_variable_C(problem);
+  plan.kinds = variable_B + variable_C;
+  plan.batch_groups = plan.kinds > 0 ? problem.batch * problem.groups : 1;
+  plan.rows_a_group = rows / plan.batch_groups;
+  plan.rows_a_part = std::min(configuration.rows, plan.rows_a_group);
+  plan.parts = ceil_div(plan.rows_a_group, plan.rows_a_part);
+  plan.groups_a_block = plan.parts > 1 ? 1 : configuration.rows / plan.rows_a_part;
+  plan.blocks = ceil_div(plan.batch_groups, plan.groups_a_block) * plan.parts;
+  plan.padded_seqlen = ceil_div(problem.seqlen, 4) * 4;
+  plan.step_sums =
+      reserve(plan.kinds > 0 && plan.parts > 1 ? plan.batch_groups * plan.parts * plan.kinds * plan.padded_seqlen : 0);
+
+  const Traits takes = traits(problem.discretization);
+  const std::array<bool, TimeSum::kCount> needed = {takes.A,
+                                                    takes.A,
+                                                    takes.B && !variable_B,
+                                                    !variable_C,
+                                                    (problem.options & LRNNX_HAS_D) != 0,
+                                                    (problem.options & LRNNX_HAS_DELTA_BIAS) != 0};
+  for (int kind = 0; kind < TimeSum::kCount; ++kind) {
+    plan.time_sums[kind] = needed[kind] ? reserve(problem.batch * plan.splits * problem.dim) : -1;
+  }
+  return plan;
+}
+
+lrnnx_memory single_state_memory(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
+                                 const SingleStateConfiguration& configuration) {
+  const SingleStatePlan plan = plan_single_state(problem, direction, configuration);
+  return {.saved_bytes = plan.saved_bytes, .workspace_bytes = plan.workspace_bytes};
+}
+
+}  // namespace lrnnx::cuda
