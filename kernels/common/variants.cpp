@@ -34,18 +34,16 @@ constexpr Traits kTraits[] = {
 #include "lrnnx/discretizations.def"
 };
 
-// Whether a backend has kernels for a discretization with weights that it takes.
-constexpr bool has_kernels([[maybe_unused]] int64_t discretization, [[maybe_unused]] int64_t dtype, int64_t backend) {
+constexpr bool is_built(int64_t backend) {
 #ifdef LRNNX_WITH_CUDA
-  if (backend == LRNNX_CUDA) return discretization == LRNNX_MAMBA && dtype == LRNNX_F32;
+  if (backend == LRNNX_CUDA) return true;
 #endif
   return backend == LRNNX_CPU;
 }
 
 constexpr bool computes(int64_t discretization, int64_t dtype, int64_t backend) {
   const Traits& takes = kTraits[discretization];
-  return (dtype == LRNNX_C64 ? takes.complex_weights : takes.real_weights) &&
-         has_kernels(discretization, dtype, backend);
+  return (dtype == LRNNX_C64 ? takes.complex_weights : takes.real_weights) && is_built(backend);
 }
 
 struct Variants {

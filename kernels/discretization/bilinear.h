@@ -12,6 +12,9 @@ struct Bilinear;
 // r = 1 / (1 - v) every slope is r^2 times something at hand.
 template <class T, class Derived>
 struct BilinearInput {
+  using Weight = T;
+  static constexpr bool kStepsAdd = false;
+  static constexpr float kNeutralStep = 0.0f;
   static constexpr float kSlopeUnit = 2.0f;  // d transition = 2 r^2 dv
   static constexpr InputFactor kInput = InputFactor::per_state;
   static constexpr bool kTakesStepOptions = true;

@@ -4,6 +4,11 @@
 // A functor D = Mamba<T>, Zoh<T>, ... with T = float or Complex has these static members. omega is A scaled once for
 // each (channel, state) by a real constant (rglru: log2(A); s7, which has no A: 1).
 //
+//   using Weight = T
+//   bool kTakesStepOptions, kTakesB, kUsesA      whether delta_bias, softplus and deltaA are allowed, B and A read
+//   bool kStepsAdd                               transition(a) transition(b) = transition(a + b)
+//   float kNeutralStep                           the step at which transition = 1
+//   InputFactor kInput                           what the input factor depends on
 //   T prepare(T A)                               omega
 //   T transition(T omega, float dtA)
 //   T transition_slope(T omega, float dtA, T transition)

@@ -11,6 +11,9 @@ struct Exponential;
 // omega = A log2(e): the transition is 2^(dtA omega).
 template <>
 struct Exponential<float> {
+  using Weight = float;
+  static constexpr bool kStepsAdd = true;
+  static constexpr float kNeutralStep = 0.0f;
   static constexpr float kSlopeUnit = kLn2;
 
   static LRNNX_HD float prepare(float A) { return fma(A, kLog2E, A * 1.92596303e-08f); }
@@ -29,6 +32,9 @@ struct Exponential<float> {
 // omega = A / (2 pi): the imaginary part of dtA omega counts turns, which reduce without a rounding.
 template <>
 struct Exponential<Complex> {
+  using Weight = Complex;
+  static constexpr bool kStepsAdd = true;
+  static constexpr float kNeutralStep = 0.0f;
   static constexpr float kSlopeUnit = kTwoPi;
 
   static LRNNX_HD Complex prepare(Complex A) { return {turns(A.re), turns(A.im)}; }

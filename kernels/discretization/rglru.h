@@ -11,6 +11,9 @@ struct Rglru;
 // omega = log2(A), v = delta omega <= 0.
 template <>
 struct Rglru<float> {
+  using Weight = float;
+  static constexpr bool kStepsAdd = true;
+  static constexpr float kNeutralStep = 0.0f;
   static constexpr float kSlopeUnit = kLn2;
   static constexpr InputFactor kInput = InputFactor::per_state;
   static constexpr bool kTakesStepOptions = false;

@@ -11,6 +11,9 @@ struct S7;
 
 template <>
 struct S7<float> {
+  using Weight = float;
+  static constexpr bool kStepsAdd = false;
+  static constexpr float kNeutralStep = 0x1p60f;  // its square does not overflow
   static constexpr float kSlopeUnit = 2.0f;
   static constexpr InputFactor kInput = InputFactor::one;
   static constexpr bool kTakesStepOptions = false;

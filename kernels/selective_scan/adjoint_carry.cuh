@@ -19,8 +19,9 @@ struct AdjointParameters {
   TimeTensor tensors[AdjointTensors::kCount];
   const float *A, *C, *delta_bias;
   const float* dlast_state;  // (B, D, N); null: zero
-  // (B, splits, D, N) the adjoint leaving each split to the left; (B, splits, D) the sum of its steps.
-  float *adjoint, *step_sum;
+  // (B, splits, D, N) the adjoint leaving each split to the left, and the product of its transitions: if steps add,
+  // as (B, splits, D) sums of them.
+  float *adjoint, *product;
   float* carry;  // (B, splits, D, N)
   std::int64_t batch, dim;
   std::uint32_t seqlen, tiles;
@@ -30,24 +31,27 @@ struct AdjointParameters {
 
 // Shared memory: for rows of any kind where they lie; two stages, each with C rows, then the slots of the step, dout
 // and, if given, z; in the general kernel the adjoints that a lane keeps between passes.
-template <RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+template <class Weight, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct AdjointLayout : AdjointTensors {
   static constexpr bool kAligned = kRowKind == RowKind::aligned;
   using Tile = ChannelTile<kAligned, kBackwardStateLanes, kChannelsPerLane>;
-  using States = StateTile<kAligned, Tile::kSteps>;
+  using States = StateTile<kAligned, Tile::kSteps, Weight>;
   using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
   static constexpr int kRowsBytes = Rows::kSharedBytes;
 
   __host__ __device__ static int state_bytes(int states) { return states * States::kRowBytes; }
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
+  // Weights that a lane of the general kernel keeps for each of its states: the adjoint and the product.
+  static constexpr int kKept = 2;
 };
 
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
+__global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     adjoint_of_split(const __grid_constant__ AdjointParameters p) {
   using F = Discretization;
+  using T = typename F::Weight;
   using Lanes = LaneMap<kBackwardStateLanes>;
-  using Layout = AdjointLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+  using Layout = AdjointLayout<T, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
   constexpr bool kAligned = Layout::kAligned;
   using Tile = typename Layout::Tile;
   using States = typename Layout::States;
@@ -63,17 +67,17 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
   // The leftmost split hands nothing on.
   const std::uint32_t split = 1 + blockIdx.x / p.channel_blocks % (p.splits - 1);
-  const std::uint32_t batch_group = blockIdx.x / p.channel_blocks / (p.splits - 1);
-  const std::uint32_t batch = batch_group / p.groups, group = batch_group % p.groups;
-  const int first_in_group = channel_block * warps * Tile::kWarpChannels;
-  const int last_channel = min(warps * Tile::kWarpChannels, p.channels_per_group - first_in_group) - 1;
-  const std::int64_t first_channel = static_cast<std::int64_t>(group) * p.channels_per_group + first_in_group;
+  const BlockPlace place(channel_block, blockIdx.x / p.channel_blocks / (p.splits - 1), p.groups, p.channels_per_group,
+                         warps * Tile::kWarpChannels);
+  const std::uint32_t batch = place.batch;
+  const std::int64_t first_channel = place.first_channel;
+  const int last_channel = place.last_channel;
   const std::uint32_t first_tile = split * p.tiles_per_split;
   const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
   const bool has_z = p.tensors[Layout::kZ].data != nullptr;
-  const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
+  const std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kRowsBytes + 2 * p.stage_bytes) + thread;
 
   const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
@@ -103,14 +107,15 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
       copy_tensor(slots + slot_bytes, Layout::kDout);
       if (has_z) copy_tensor(slots + 2 * slot_bytes, Layout::kZ);
       if (!kGeneral || p.variable_C) {
-        States::template copy<threads>(states, p.C + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen,
-                                       left, thread);
+        States::template copy<threads>(states, p.C + (group_row + time) * kParts<T>, passes * kStatesPerPass, p.dstate,
+                                       p.seqlen, left, thread);
       }
     }
     commit_copies();
   };
 
-  float omega[R][J], adjoint[R][J], C_fixed[J], bias[R], step_sum[R];
+  T omega[R][J], adjoint[R][J], product[R][J], C_fixed[J];
+  float bias[R], step_sum[R];
   const auto load_pass = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -119,8 +124,11 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         const int n = state_index(pass, j);
         const bool valid = n < p.dstate;
         const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
-        omega[r][j] = valid ? finite(F::prepare(p.A[weight])) : 0.0f;
-        if constexpr (kGeneral) C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
+        omega[r][j] = load_omega<F>(p.A, weight, valid);
+        if constexpr (kGeneral) {
+          C_fixed[j] = from_real<T>(0.0f);
+          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(p.C, weight);
+        }
       }
     }
   };
@@ -129,10 +137,27 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     bias[r] = p.delta_bias != nullptr ? p.delta_bias[first_channel + clamped_row(r)] : 0.0f;
     step_sum[r] = 0.0f;
 #pragma unroll
-    for (int j = 0; j < J; ++j) adjoint[r][j] = 0.0f;
+    for (int j = 0; j < J; ++j) {
+      adjoint[r][j] = from_real<T>(0.0f);
+      product[r][j] = from_real<T>(1.0f);
+    }
   }
+  // Calls visit(i, part) for each float that the general kernel keeps between the passes.
+  const auto for_each_kept = [&](int pass, auto visit) {
+#pragma unroll
+    for (int j = 0; j < J; ++j) {
+      T* const values[] = {&adjoint[0][j], &product[0][j]};
+#pragma unroll
+      for (int i = 0; i < Layout::kKept * kParts<T>; ++i) {
+        visit(kept[(((pass * J + j) * Layout::kKept) * kParts<T> + i) * threads],
+              part(*values[i / kParts<T>], i % kParts<T>));
+      }
+    }
+  };
+  const auto keep = [&](int pass) { for_each_kept(pass, [](float& slot, float value) { slot = value; }); };
+  const auto recall = [&](int pass) { for_each_kept(pass, [](float slot, float& value) { value = slot; }); };
   if constexpr (kGeneral) {
-    for (int i = 0; i < passes * J; ++i) kept[i * threads] = 0.0f;
+    for (int pass = 0; pass < passes; ++pass) keep(pass);
   } else {
     load_pass(0);
   }
@@ -168,9 +193,13 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
       }
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        if (4 * k + e >= left) at(step, e) = at(dy, e) = 0.0f;
-        step_sum[r] += at(step, e);
+        if (4 * k + e >= left) {
+          at(step, e) = F::kNeutralStep;
+          at(dy, e) = 0.0f;
+        }
+        if (F::kStepsAdd) step_sum[r] += at(step, e);
       }
+      if constexpr (kIsComplex<T>) dy = {2.0f * dy.x, 2.0f * dy.y, 2.0f * dy.z, 2.0f * dy.w};
       const std::uint32_t own = Tile::quad_offset(steps, k) + r * Tile::kLaneRowBytes;
       store_quad(shared, own, step);
       store_quad(shared, own + slot_bytes, dy);
@@ -180,20 +209,16 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
         load_pass(pass);
-#pragma unroll
-        for (int j = 0; j < J; ++j) adjoint[0][j] = kept[(pass * J + j) * threads];
+        recall(pass);
       }
       const std::uint32_t C_base = states + pass * kStatesPerPass * States::kRowBytes + States::row_offset(k);
 #pragma unroll
       for (int quad = Tile::kQuads - 1; quad >= 0; --quad) {
-        float4 C[J];
+        WeightQuad<T> C[J];
 #pragma unroll
         for (int j = 0; j < J; ++j) {
-          if (!kGeneral || p.variable_C) {
-            C[j] = load_quad(shared, (C_base ^ (quad << 4)) + j * K * States::kRowBytes);
-          } else {
-            C[j] = {C_fixed[j], C_fixed[j], C_fixed[j], C_fixed[j]};
-          }
+          C[j] = !kGeneral || p.variable_C ? States::load(shared, C_base + j * K * States::kRowBytes, quad)
+                                           : repeated(C_fixed[j]);
         }
 #pragma unroll
         for (int r = 0; r < R; ++r) {
@@ -203,14 +228,15 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
           for (int e = 3; e >= 0; --e) {
 #pragma unroll
             for (int j = 0; j < J; ++j) {
-              adjoint[r][j] = fmaf(at(C[j], e), at(dy, e), adjoint[r][j]) * F::transition(omega[r][j], at(step, e));
+              const T transition = conj(F::transition(omega[r][j], at(step, e)));
+              adjoint[r][j] = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]) * transition;
+              if constexpr (!F::kStepsAdd) product[r][j] = product[r][j] * transition;
             }
           }
         }
       }
       if constexpr (kGeneral) {
-#pragma unroll
-        for (int j = 0; j < J; ++j) kept[(pass * J + j) * threads] = adjoint[0][j];
+        keep(pass);
       }
     }
   }
@@ -221,12 +247,15 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     const float sum = sum_over_state_lanes<K>(step_sum[r]);
     if (Tile::row(warp, r, g) > last_channel) continue;
     const std::int64_t channel = row + Tile::row(warp, r, g);
-    if (k == 0) p.step_sum[channel] = sum;
+    if (F::kStepsAdd && k == 0) p.product[channel] = sum;
     for (int pass = 0; pass < passes; ++pass) {
+      if constexpr (kGeneral) recall(pass);
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
-        if (n < p.dstate) p.adjoint[channel * p.dstate + n] = kGeneral ? kept[(pass * J + j) * threads] : adjoint[r][j];
+        if (n >= p.dstate) continue;
+        store_weight(p.adjoint, channel * p.dstate + n, adjoint[r][j]);
+        if constexpr (!F::kStepsAdd) store_weight(p.product, channel * p.dstate + n, product[r][j]);
       }
     }
   }
@@ -236,19 +265,24 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 template <class Discretization>
 __global__ void adjoint_carry(const __grid_constant__ AdjointParameters p) {
   using F = Discretization;
+  using T = typename F::Weight;
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const std::int64_t row = p.dim * p.dstate;
   if (index >= p.batch * row) return;
   const std::int64_t batch = index / row, weight = index % row;
-  const float omega = F::prepare(p.A[weight]);
-  float carry = p.dlast_state != nullptr ? p.dlast_state[index] : 0.0f;
+  const T omega = load_omega<F>(p.A, weight, true);
+  T carry = p.dlast_state != nullptr ? load_weight<T>(p.dlast_state, index) : from_real<T>(0.0f);
   for (int split = p.splits - 1; split >= 0; --split) {
     const std::int64_t here = batch * p.splits + split;
-    p.carry[here * row + weight] = carry;
+    store_weight(p.carry, here * row + weight, carry);
     if (split > 0) {
-      // The transitions of a split multiply to one with the sum of its steps, as exponentials do.
-      const float transition = F::transition(omega, p.step_sum[here * p.dim + weight / p.dstate]);
-      carry = fmaf(transition, carry, p.adjoint[here * row + weight]);
+      T product;
+      if constexpr (F::kStepsAdd) {
+        product = conj(F::transition(omega, p.product[here * p.dim + weight / p.dstate]));
+      } else {
+        product = load_weight<T>(p.product, here * row + weight);
+      }
+      carry = multiply_add(product, carry, load_weight<T>(p.adjoint, here * row + weight));
     }
   }
 }

@@ -6,11 +6,17 @@
 //             softplus', and stores dz
 //   rebuild   the state at the start of each quad of steps, kept in registers
 //   reverse   quad by quad from the last: four states recomputed, then with g the adjoint of h,
-//                 g_t = C_t dy_t + transition_{t+1} g_{t+1},  w_t = g_t transition_t h_{t-1},
+//                 g_t = C_t dy_t + transition_{t+1} g_{t+1},  w_t = g_t slope_t h_{t-1},
 //             and the sums  over states:   s1 = g B, s2 = w omega           (for du and ddelta)
 //                           over channels: dB = g x, dC = dy h              (halving sums, then shared memory)
 //                           over time:     domega += w step                (in the lane's registers)
 //   finish    each lane turns the sums of its own quads into du, ddelta, ddeltaA
+// Slopes and the gradients through them are kept in units of F::kSlopeUnit. With complex weights a factor hands
+// gradients on times its conjugate, and g starts from 2 dy, for y is twice a real part.
+// An input factor f that depends on the state is left out of x, which then is u. Instead
+//                 s1 = g f B,  dB = g f u,  and with v_t = g B u / unit
+//                 s2 += v df/dt,  domega += v df/domega
+// where s2 becomes two sums if deltaA gives the transition a step of its own.
 //
 // Sums over the block's warps go through a double buffer guarded by mbarriers: a warp's lanes arrive when its part is
 // written, goes on, and waits only one block of quads later, so that warps may drift apart without running loose.
@@ -31,7 +37,12 @@
 namespace lrnnx::cuda {
 
 constexpr int kBackwardLaneStates = kStatesPerPass / kBackwardStateLanes;
-constexpr int kQuadsPerSum = 2;
+// Quads whose sums over channels are added up at once, and the least that are unrolled together.
+template <class F>
+constexpr int kQuadsPerSum = kIsComplex<typename F::Weight>&& F::kInput == InputFactor::per_state ? 1 : 2;
+// Groups of four floats, a quad of steps each, that a lane has after the sum over channels.
+template <class Weight>
+constexpr int kStateSumQuads = kParts<Weight>;
 
 struct BackwardTensors {
   enum : int { kDelta, kU, kDout, kZ, kOut, kDeltaA, kDu, kDdelta, kDz, kDdeltaA, kCount };
@@ -44,8 +55,8 @@ struct BackwardParameters {
   // (B, splits, D, N): the adjoint that enters each time split from the right; null: zero.
   const float* carry;
   float* dh0;
-  // Sums over the block's channels. Either partial sums, (B G, channel_blocks, quads, passes, 32) float4, or, with one
-  // block for each group, dB and dC themselves.
+  // Sums over the block's channels. Either partial sums, (B G, channel_blocks, quads, passes, kStateSumQuads, 32)
+  // float4, or, with one block for each group, dB and dC themselves.
   float4* state_sums;
   float *dB, *dC;
   // Sums over time, (B splits segments, D, N) and (B splits segments, D); B_sums and C_sums for fixed B and C.
@@ -56,28 +67,32 @@ struct BackwardParameters {
   bool variable_B, variable_C, softplus;
 };
 
-// Which row of dB or dC, counted from the pass's first state, a lane ends with after the sum over channels.
+// Which row of dB or dC, counted from the pass's first state, a lane ends with after the sum over channels, and which
+// of its four steps' parts: part q of the weight in its q-th group of four.
 struct StateSumPlace {
   bool of_B;
   int state;
 };
+template <class Weight>
 __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
   using Lanes = LaneMap<kBackwardStateLanes>;
-  const int position = position_after_sum<8 * kBackwardLaneStates, Lanes::kChannelBits>(Lanes::channel(lane));
-  return {position / 4 / kBackwardLaneStates == 0,
-          position / 4 % kBackwardLaneStates * kBackwardStateLanes + Lanes::state(lane)};
+  const int position =
+      position_after_sum<8 * kBackwardLaneStates * kParts<Weight>, Lanes::kChannelBits>(Lanes::channel(lane));
+  const int row = position / (4 * kParts<Weight>);
+  return {row / kBackwardLaneStates == 0, row % kBackwardLaneStates * kBackwardStateLanes + Lanes::state(lane)};
 }
 
 // Shared memory, in this order: for rows of any kind where they lie of each tensor; two stages of slots for delta, u,
-// dout, z, out and, in the general kernel, deltaA; there too two slots for sums over states; two tiles of B and C; for
+// dout, z, out and, in the general kernel, deltaA; there too slots for the sums over states; two tiles of B and C; for
 // ragged rows the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two buffers for the warps'
 // sums over channels; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a
 // lane keeps between passes.
-template <RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct BackwardLayout : BackwardTensors {
+  using Weight = typename Discretization::Weight;
   static constexpr bool kAligned = kRowKind == RowKind::aligned;
   using Tile = ChannelTile<kAligned, kBackwardStateLanes, kChannelsPerLane>;
-  using States = StateTile<kAligned, Tile::kSteps>;
+  using States = StateTile<kAligned, Tile::kSteps, Weight>;
   using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
@@ -85,41 +100,51 @@ struct BackwardLayout : BackwardTensors {
                        kOutSlot = 4 * kSlotBytes, kDeltaASlot = 5 * kSlotBytes;
   static constexpr int kStageBytes = ((kGeneral ? 6 : 5) * kSlotBytes + 127) / 128 * 128;
   static constexpr int kStateTileBytes = 2 * kStatesPerPass * States::kRowBytes;
-  static constexpr int kSumBytes = kQuadsPerSum * 32 * 16;  // one warp's part of one block of quads
+  static constexpr int kSumBytes =
+      kQuadsPerSum<Discretization> * kStateSumQuads<Weight> * 32 * 16;  // one warp's part of a block of quads
+  // Sums over states for each step: of the general kernel 2 or, with an input factor that depends on the state, 3, for
+  // which there are 4.
+  static constexpr int kLaneSums = kGeneral && Discretization::kInput == InputFactor::per_state ? 4 : 2;
 
   static constexpr int kRowsBytes = Rows::kSharedBytes;
   static constexpr int kLaneSumsOffset = kRowsBytes + 2 * kStageBytes;
-  static constexpr int kStatesOffset = kLaneSumsOffset + (kGeneral ? (2 * kSlotBytes + 127) / 128 * 128 : 0);
+  static constexpr int kStatesOffset = kLaneSumsOffset + (kGeneral ? (kLaneSums * kSlotBytes + 127) / 128 * 128 : 0);
   static constexpr int kRingBytes = Tile::ring_bytes(kWarps);
   static constexpr int kRingsOffset = kStatesOffset + 2 * kStateTileBytes;
   static constexpr int kSumsOffset = kRingsOffset + (kGeneral ? 4 : 3) * kRingBytes;
   static constexpr int kSavedOffset = kSumsOffset + 2 * kWarps * kSumBytes;
-  static constexpr int kChannelSumsOffset = kSavedOffset + kThreads * kChannelsPerLane * kBackwardLaneStates * 4;
+  static constexpr int kChannelSumsOffset =
+      kSavedOffset + kThreads * kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
   static constexpr int kParametersOffset = kChannelSumsOffset + kThreads * kChannelsPerLane * 8;
   static constexpr int kBarriersOffset = kParametersOffset + kWarps * Tile::kWarpChannels * 8;
   static constexpr int kKeptOffset = kBarriersOffset + 16;
   // Values that a lane of the general kernel keeps for each pass: the adjoint and the sums over time.
-  static constexpr int kKeptPerPass = 4 * kBackwardLaneStates;
+  static constexpr int kKeptPerPass = 4 * kBackwardLaneStates * kParts<Weight>;
   __host__ __device__ static constexpr int total_bytes(int passes) {
     return kKeptOffset + (kGeneral ? passes * kKeptPerPass * kThreads * 4 : 0);
   }
 };
 
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
+__global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     selective_scan_backward(const __grid_constant__ BackwardParameters p) {
   using F = Discretization;
+  using T = typename F::Weight;
   using Lanes = LaneMap<kBackwardStateLanes>;
-  using Layout = BackwardLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+  using Layout = BackwardLayout<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
   constexpr bool kAligned = Layout::kAligned;
   using Tile = typename Layout::Tile;
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
-  constexpr int kHalf = Tile::kQuads / 2;
-  constexpr int kSumsPerTile = Tile::kQuads / kQuadsPerSum;
-  static_assert(kSumsPerTile == 4, "a block of quads has the same buffer and barrier phase in every tile");
+  constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
+  constexpr int kWeightParts = kParts<T>;
+  constexpr int kQuadsInSum = kQuadsPerSum<F>;
+  // Quads that are unrolled: over the whole tile their instructions overflow the instruction cache.
+  constexpr int kBlockQuads = kInputPerState || kIsComplex<T> ? kQuadsInSum : 4, kBlocks = Tile::kQuads / kBlockQuads;
+  constexpr int kTurnsPerBlock = kBlockQuads / kQuadsInSum;
+  constexpr int kSumsPerTile = Tile::kQuads / kQuadsInSum;
+  static_assert(kSumsPerTile % 4 == 0, "a block of quads has the same buffer and barrier phase in every tile");
   static_assert(Tile::kSteps == kSavedSteps && (!kGeneral || R == 1));
-  static_assert(F::kInput != InputFactor::per_state, "the input factor is folded into u before the scan");
 
   extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
@@ -129,11 +154,11 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
   const std::uint32_t split = blockIdx.x / p.channel_blocks % p.splits;
-  const std::uint32_t batch_group = blockIdx.x / p.channel_blocks / p.splits;
-  const std::uint32_t batch = batch_group / p.groups, group = batch_group % p.groups;
-  const int first_in_group = channel_block * warps * Tile::kWarpChannels;
-  const int last_channel = min(warps * Tile::kWarpChannels, p.channels_per_group - first_in_group) - 1;
-  const std::int64_t first_channel = static_cast<std::int64_t>(group) * p.channels_per_group + first_in_group;
+  const BlockPlace place(channel_block, blockIdx.x / p.channel_blocks / p.splits, p.groups, p.channels_per_group,
+                         warps * Tile::kWarpChannels);
+  const std::uint32_t batch = place.batch, batch_group = place.batch_group;
+  const std::int64_t first_channel = place.first_channel;
+  const int last_channel = place.last_channel;
   const std::uint32_t first_tile = split * p.tiles_per_split;
   const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
 
@@ -193,12 +218,13 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     const std::int64_t save = static_cast<std::int64_t>(batch) * p.tiles + first_tile + tiles - 1 - m;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const float* const row = p.saved + (save * p.dim + first_channel + clamped_row(r)) * p.dstate;
+      const float* const row = p.saved + (save * p.dim + first_channel + clamped_row(r)) * p.dstate * kWeightParts;
 #pragma unroll
-      for (int j = 0; j < J; ++j) {
-        const int n = state_index(pass, j);
+      for (int i = 0; i < J * kWeightParts; ++i) {
+        const int n = state_index(pass, i / kWeightParts);
         const bool valid = n < p.dstate;
-        copy_async_4(shared_address(saved_here + (r * J + j) * threads), row + (valid ? n : 0), valid);
+        copy_async_4(shared_address(saved_here + (r * J * kWeightParts + i) * threads),
+                     row + (valid ? n * kWeightParts + i % kWeightParts : 0), valid);
       }
     }
   };
@@ -207,9 +233,10 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     const std::uint32_t time = time_of(m);
     const std::uint32_t target =
         shared_base + Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes;
-    const std::int64_t first = group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen + time;
+    const std::int64_t first =
+        (group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen + time) * kWeightParts;
     const int states = p.dstate - pass * kStatesPerPass, left = static_cast<int>(p.seqlen - time);
-    if (!kGeneral || p.variable_B) {
+    if (F::kTakesB && (!kGeneral || p.variable_B)) {
       States::template copy<threads>(target, p.B + first, kStatesPerPass, states, p.seqlen, left, thread);
     }
     if (!kGeneral || p.variable_C) {
@@ -220,8 +247,8 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 
   // omega, the adjoint that enters from the right, and the sums over time, in registers; in the general kernel kept in
   // shared memory between the passes.
-  float omega[R][J], adjoint[R][J], A_sum[R][J];
-  float B_sum[J], C_sum[J], B_fixed[J], C_fixed[J];  // of the general kernel
+  T omega[R][J], adjoint[R][J], A_sum[R][J];
+  T B_sum[J], C_sum[J], B_fixed[J], C_fixed[J];  // of the general kernel
   const auto load_weights = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -230,10 +257,11 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         const int n = state_index(pass, j);
         const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
         const bool valid = n < p.dstate;
-        omega[r][j] = valid ? finite(F::prepare(p.A[weight])) : 0.0f;
+        omega[r][j] = load_omega<F>(p.A, weight, valid);
         if constexpr (kGeneral) {
-          B_fixed[j] = valid && !p.variable_B ? p.B[weight] : 0.0f;
-          C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
+          B_fixed[j] = C_fixed[j] = from_real<T>(0.0f);
+          if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(p.B, weight);
+          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(p.C, weight);
         }
       }
     }
@@ -245,30 +273,27 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim + first_channel;
-        adjoint[r][j] = p.carry != nullptr && n < p.dstate ? p.carry[(row + clamped_row(r)) * p.dstate + n] : 0.0f;
-        A_sum[r][j] = B_sum[j] = C_sum[j] = 0.0f;
+        adjoint[r][j] = A_sum[r][j] = B_sum[j] = C_sum[j] = from_real<T>(0.0f);
+        if (p.carry != nullptr && n < p.dstate) {
+          adjoint[r][j] = load_weight<T>(p.carry, (row + clamped_row(r)) * p.dstate + n);
+        }
       }
     }
   };
   const auto kept_value = [&](int pass, int i) -> float& { return kept[(pass * Layout::kKeptPerPass + i) * threads]; };
-  const auto keep = [&](int pass) {
+  // Calls visit(i, part) for each float of them.
+  const auto for_each_kept = [&](auto visit) {
 #pragma unroll
     for (int j = 0; j < J; ++j) {
-      kept_value(pass, j) = adjoint[0][j];
-      kept_value(pass, J + j) = A_sum[0][j];
-      kept_value(pass, 2 * J + j) = B_sum[j];
-      kept_value(pass, 3 * J + j) = C_sum[j];
-    }
-  };
-  const auto recall = [&](int pass) {
+      T* const values[] = {&adjoint[0][j], &A_sum[0][j], &B_sum[j], &C_sum[j]};
 #pragma unroll
-    for (int j = 0; j < J; ++j) {
-      adjoint[0][j] = kept_value(pass, j);
-      A_sum[0][j] = kept_value(pass, J + j);
-      B_sum[j] = kept_value(pass, 2 * J + j);
-      C_sum[j] = kept_value(pass, 3 * J + j);
+      for (int i = 0; i < 4 * kWeightParts; ++i) {
+        visit(j * 4 * kWeightParts + i, part(*values[i / kWeightParts], i % kWeightParts));
+      }
     }
   };
+  const auto keep = [&](int pass) { for_each_kept([&](int i, float value) { kept_value(pass, i) = value; }); };
+  const auto recall = [&](int pass) { for_each_kept([&](int i, float& value) { value = kept_value(pass, i); }); };
   // Sums for dD and ddelta_bias that only the ends of a tile touch: (D, bias) of each r.
   float2* const channel_sums = reinterpret_cast<float2*>(shared + Layout::kChannelSumsOffset) + thread;
 #pragma unroll
@@ -285,13 +310,13 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 
   // Adds the warps' parts of one finished block of quads, numbered `turn` within its tile, and writes the sums. The
   // turn picks the threads.
-  const bool sums_channels = !kGeneral || p.variable_B || p.variable_C;
+  const bool sums_channels = !kGeneral || (F::kTakesB && p.variable_B) || p.variable_C;
   const auto reduce = [&](int turn, std::uint32_t time, int pass) {
     constexpr int duty = threads / kSumsPerTile;
     const int first = thread - turn * duty;
     if (first < 0 || first >= duty) return;
 #pragma unroll 1
-    for (int i = first; i < 32 * kQuadsPerSum; i += duty) {
+    for (int i = first; i < 32 * kStateSumQuads<T> * kQuadsInSum; i += duty) {
       const unsigned char* part = shared + Layout::kSumsOffset + (turn & 1) * warps * Layout::kSumBytes + i * 16;
       float4 sum = load_quad(part, 0);
 #pragma unroll
@@ -299,21 +324,24 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         const float4 other = load_quad(part, w * Layout::kSumBytes);
         sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
       }
-      const int source = i & 31;
-      const std::uint32_t quad = (time + (kSumsPerTile - 1 - turn) * kQuadsPerSum * 4) / 4 + (i >> 5);
+      const int source = i & 31, group_of_four = i / 32 % kStateSumQuads<T>;
+      const std::uint32_t quad =
+          (time + (kSumsPerTile - 1 - turn) * kQuadsInSum * 4) / 4 + i / (32 * kStateSumQuads<T>);
       if (p.state_sums != nullptr) {
         const std::int64_t block = static_cast<std::int64_t>(batch_group) * p.channel_blocks + channel_block;
         const std::int64_t row = (block * p.tiles * Tile::kQuads + quad) * passes + pass;
-        __stcg(p.state_sums + row * 32 + source, sum);
+        __stcg(p.state_sums + (row * kStateSumQuads<T> + group_of_four) * 32 + source, sum);
       } else {
-        const StateSumPlace place = state_sum_place(source);
+        const StateSumPlace place = state_sum_place<T>(source);
         const int n = pass * kStatesPerPass + place.state;
-        if ((kGeneral && !(place.of_B ? p.variable_B : p.variable_C)) || n >= p.dstate) continue;
-        float* const target =
-            (place.of_B ? p.dB : p.dC) + group_row + static_cast<std::int64_t>(n) * p.seqlen + quad * 4;
+        if ((place.of_B && !F::kTakesB) || (kGeneral && !(place.of_B ? p.variable_B : p.variable_C))) continue;
+        if (n >= p.dstate) continue;
+        float* const target = (place.of_B ? p.dB : p.dC) +
+                              (group_row + static_cast<std::int64_t>(n) * p.seqlen + quad * 4) * kWeightParts +
+                              group_of_four;
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (quad * 4 + e < p.seqlen) target[e] = at(sum, e);
+          if (quad * 4 + e < p.seqlen) target[e * kWeightParts] = at(sum, e);
         }
       }
     }
@@ -332,11 +360,11 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         const int n = state_index(pass, j);
         if (is_valid(r) && n < p.dstate) {
           const std::int64_t index = (segment_row(segment) + Tile::row(warp, r, g)) * p.dstate + n;
-          p.A_sums[index] = A_sum[r][j];
-          if (kGeneral && !p.variable_B) p.B_sums[index] = B_sum[j];
-          if (kGeneral && !p.variable_C) p.C_sums[index] = C_sum[j];
+          if (F::kUsesA) store_weight(p.A_sums, index, A_sum[r][j]);
+          if (F::kTakesB && kGeneral && !p.variable_B) store_weight(p.B_sums, index, B_sum[j]);
+          if (kGeneral && !p.variable_C) store_weight(p.C_sums, index, C_sum[j]);
         }
-        A_sum[r][j] = B_sum[j] = C_sum[j] = 0.0f;
+        A_sum[r][j] = B_sum[j] = C_sum[j] = from_real<T>(0.0f);
       }
     }
   };
@@ -377,12 +405,14 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 
   // Where a lane's sums over states go: over x and dy of the quad, which it was the last to read; in the general
   // kernel, whose later passes read those again, to slots of their own.
-  constexpr int kSumValues = 8 * R >> Lanes::kStateBits;
-  const int sum_position = position_after_sum<8 * R, Lanes::kStateBits>(k);
-  constexpr int sums1_slot = kGeneral ? 0 : Layout::kUSlot,
-                sums2_slot = kGeneral ? Layout::kSlotBytes : Layout::kDoutSlot;
-  const std::uint32_t sum_target = (sum_position / (4 * R) == 0 ? sums1_slot : sums2_slot) +
-                                   sum_position / 4 % R * Tile::kLaneRowBytes + (sum_position & 3) * 4;
+  constexpr int kLaneSums = Layout::kLaneSums, kSumValues = 4 * kLaneSums * R >> Lanes::kStateBits;
+  const int sum_position = position_after_sum<4 * kLaneSums * R, Lanes::kStateBits>(k);
+  // Of the sum number i.
+  const auto sums_slot = [&](int i) {
+    return kGeneral ? i * Layout::kSlotBytes : i == 0 ? Layout::kUSlot : Layout::kDoutSlot;
+  };
+  const std::uint32_t sum_target =
+      sums_slot(sum_position / (4 * R)) + sum_position / 4 % R * Tile::kLaneRowBytes + (sum_position & 3) * 4;
   const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
 
   for (int m = 0; m < tiles; ++m) {
@@ -399,12 +429,13 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         recall(pass);
       }
       const bool last_pass = pass + 1 == passes;
-      // The state before each quad of the earlier and of the later half of the tile.
-      float start[2][kHalf][R][J];
+      T start[Tile::kQuads][R][J];  // the state before each quad
 #pragma unroll
       for (int r = 0; r < R; ++r) {
 #pragma unroll
-        for (int j = 0; j < J; ++j) start[0][0][r][j] = saved_here[(r * J + j) * threads];
+        for (int i = 0; i < J * kWeightParts; ++i) {
+          part(start[0][r][i / kWeightParts], i % kWeightParts) = saved_here[(r * J * kWeightParts + i) * threads];
+        }
       }
       __syncwarp();
       if (pass == 0) copy_channels(m + 1);
@@ -457,7 +488,8 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
               const bool outside = 4 * k + e >= left;
-              if (outside) at(step, e) = at(stepA, e) = at(slope, e) = 0.0f;
+              if (outside) at(step, e) = at(stepA, e) = F::kNeutralStep;
+              if (outside) at(slope, e) = 0.0f;
               if (outside || !is_valid(r)) at(x, e) = at(dy, e) = 0.0f;
             }
           }
@@ -486,6 +518,7 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
           }
           store_quad(shared, own, step);
           store_quad(shared, own + Layout::kUSlot, x);
+          if constexpr (kIsComplex<T>) dy = {2.0f * dy.x, 2.0f * dy.y, 2.0f * dy.z, 2.0f * dy.w};
           store_quad(shared, own + Layout::kDoutSlot, dy);
           store_quad(shared, own + Layout::kZSlot, u);
           store_quad(shared, own + Layout::kOutSlot, slope);
@@ -500,32 +533,65 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
       commit_copies();
       const std::uint32_t B_base =
           Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes + States::row_offset(k);
-      const auto load_B = [&](std::uint32_t first, int quad, int j) -> float4 {
-        if (!kGeneral || p.variable_B) return load_quad(shared, (first ^ (quad << 4)) + j * K * States::kRowBytes);
-        return {B_fixed[j], B_fixed[j], B_fixed[j], B_fixed[j]};
+      const auto load_B = [&](std::uint32_t first, int quad, int j) {
+        if (!F::kTakesB) return repeated(from_real<T>(1.0f));
+        if (kGeneral && !p.variable_B) return repeated(B_fixed[j]);
+        return States::load(shared, first + j * K * States::kRowBytes, quad);
       };
-      const auto load_C = [&](std::uint32_t first, int quad, int j) -> float4 {
-        if (!kGeneral || p.variable_C) {
-          return load_quad(shared, (first ^ (quad << 4)) + Layout::kStateTileBytes / 2 + j * K * States::kRowBytes);
-        }
-        return {C_fixed[j], C_fixed[j], C_fixed[j], C_fixed[j]};
+      const auto load_C = [&](std::uint32_t first, int quad, int j) {
+        if (kGeneral && !p.variable_C) return repeated(C_fixed[j]);
+        return States::load(shared, first + Layout::kStateTileBytes / 2 + j * K * States::kRowBytes, quad);
       };
-
+      // The input's step of a quad, which is that of the transition unless deltaA is given.
+      const auto load_dt = [&](std::uint32_t quad, float4 step) {
+        return kInputPerState && has_deltaA ? load_quad(shared, quad + Layout::kDeltaASlot) : step;
+      };
+      const auto rebuild = [&](std::uint32_t rows, std::uint32_t states, int quad, T(&h)[R][J]) {
+        WeightQuad<T> B[J];
 #pragma unroll
-      for (int quad = 0; quad + 1 < Tile::kQuads; ++quad) {
-        float4 B[J];
-#pragma unroll
-        for (int j = 0; j < J; ++j) B[j] = load_B(B_base, quad, j);
+        for (int j = 0; j < J; ++j) B[j] = load_B(states, quad, j);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const std::uint32_t here = Tile::quad_offset(stage, quad) + r * Tile::kLaneRowBytes;
+          const std::uint32_t here = Tile::quad_offset(rows, quad) + r * Tile::kLaneRowBytes;
           const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot);
+          const float4 dt = load_dt(here, step);
 #pragma unroll
           for (int j = 0; j < J; ++j) {
-            float h = start[quad / kHalf][quad % kHalf][r][j];
 #pragma unroll
-            for (int e = 0; e < 4; ++e) h = fmaf(F::transition(omega[r][j], at(step, e)), h, at(x, e) * at(B[j], e));
-            start[(quad + 1) / kHalf][(quad + 1) % kHalf][r][j] = h;
+            for (int e = 0; e < 4; ++e) {
+              T input = at(x, e) * B[j].at[e];
+              if constexpr (kInputPerState) input = input * F::input(omega[r][j], at(dt, e));
+              h[r][j] = multiply_add(F::transition(omega[r][j], at(step, e)), h[r][j], input);
+            }
+          }
+        }
+      };
+      const auto copy_start = [&](int to, int from) {
+#pragma unroll
+        for (int i = 0; i < R * J; ++i) start[to][i / J][i % J] = start[from][i / J][i % J];
+      };
+      if constexpr (kBlocks == 2) {
+#pragma unroll
+        for (int quad = 0; quad + 1 < Tile::kQuads; ++quad) {
+          copy_start(quad + 1, quad);
+          rebuild(stage, B_base, quad, start[quad + 1]);
+        }
+      } else {
+        // Each block moves the states of the blocks before it down.
+        T h[R][J];
+#pragma unroll
+        for (int i = 0; i < R * J; ++i) h[i / J][i % J] = start[0][i / J][i % J];
+#pragma unroll 1
+        for (int block = 0; block < kBlocks; ++block) {
+          const std::uint32_t rows_block = Tile::quad_offset(stage, block * kBlockQuads);
+          const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
+#pragma unroll
+          for (int quad = 0; quad + kBlockQuads < Tile::kQuads; ++quad) copy_start(quad, quad + kBlockQuads);
+#pragma unroll
+          for (int quad = 0; quad < kBlockQuads; ++quad) {
+#pragma unroll
+            for (int i = 0; i < R * J; ++i) start[Tile::kQuads - kBlockQuads + quad][i / J][i % J] = h[i / J][i % J];
+            if (quad + 1 < kBlockQuads || block + 1 < kBlocks) rebuild(rows_block, B_block, quad, h);
           }
         }
       }
@@ -536,89 +602,125 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         for (int quad = 1; quad < Tile::kQuads; ++quad) {
 #pragma unroll
           for (int i = 0; i < R * J; ++i) {
-            if (quad * 4 >= left) start[quad / kHalf][quad % kHalf][i / J][i % J] = 0.0f;
+            if (quad * 4 >= left) start[quad][i / J][i % J] = from_real<T>(0.0f);
           }
         }
       }
 
-      // One half after the other by the same instructions: unrolled over the whole tile they overflow the instruction
-      // cache.
+      // The block at hand has its states in the last places of `start`.
 #pragma unroll 1
-      for (int half = 1; half >= 0; --half) {
-        const std::uint32_t half_stage = Tile::quad_offset(stage, half * kHalf);
-        const std::uint32_t half_sums = Tile::quad_offset(sums_stage, half * kHalf);
-        const std::uint32_t B_half = B_base ^ half * kHalf << 4;
+      for (int block = kBlocks - 1; block >= 0; --block) {
+        const std::uint32_t block_stage = Tile::quad_offset(stage, block * kBlockQuads);
+        const std::uint32_t block_sums = Tile::quad_offset(sums_stage, block * kBlockQuads);
+        const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
 #pragma unroll
-        for (int quad = kHalf - 1; quad >= 0; --quad) {
-          const int turn_in_half = (kHalf - 1 - quad) / kQuadsPerSum;
-          const int turn = (1 - half) * (kSumsPerTile / 2) + turn_in_half;
-          float4 B[J], C[J];
+        for (int quad = kBlockQuads - 1; quad >= 0; --quad) {
+          const int turn = (kBlocks - 1 - block) * kTurnsPerBlock + (kBlockQuads - 1 - quad) / kQuadsInSum;
+          WeightQuad<T> B[J], C[J];
 #pragma unroll
           for (int j = 0; j < J; ++j) {
-            B[j] = load_B(B_half, quad, j);
-            C[j] = load_C(B_half, quad, j);
+            B[j] = load_B(B_block, quad, j);
+            C[j] = load_C(B_block, quad, j);
           }
-          float sums[8 * R], parts[8 * J];  // over states: s1, s2 by (r, e); over channels: dB, dC by (j, e)
+          // Over states, by (sum, r, e); over channels, dB and dC by (j, part, e).
+          float sums[4 * kLaneSums * R], parts[8 * J * kWeightParts];
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            const std::uint32_t here = Tile::quad_offset(half_stage, quad) + r * Tile::kLaneRowBytes;
+            const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * Tile::kLaneRowBytes;
             const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
                          dy = load_quad(shared, here + Layout::kDoutSlot);
+            const float4 dt = load_dt(here, step);
 #pragma unroll
             for (int j = 0; j < J; ++j) {
-              float transition[4], h[5], w[4];
-              h[0] = start[1][quad][r][j];
+              T transition[4], input[4], h[5], A_part[4];
+              h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
 #pragma unroll
               for (int e = 0; e < 4; ++e) {
                 transition[e] = F::transition(omega[r][j], at(step, e));
-                h[e + 1] = fmaf(transition[e], h[e], at(x, e) * at(B[j], e));
+                T Bx = at(x, e) * B[j].at[e];
+                if constexpr (kInputPerState) {
+                  input[e] = F::input(omega[r][j], at(dt, e));
+                  Bx = Bx * input[e];
+                }
+                h[e + 1] = multiply_add(transition[e], h[e], Bx);
               }
 #pragma unroll
               for (int e = 3; e >= 0; --e) {
-                const float g_t = fmaf(at(C[j], e), at(dy, e), adjoint[r][j]);
-                float& dB = parts[j * 4 + e];
-                float& dC = parts[(J + j) * 4 + e];
-                float& s1 = sums[r * 4 + e];
-                float& s2 = sums[(R + r) * 4 + e];
-                dB = r == 0 ? g_t * at(x, e) : fmaf(g_t, at(x, e), dB);
-                dC = r == 0 ? at(dy, e) * h[e + 1] : fmaf(at(dy, e), h[e + 1], dC);
-                adjoint[r][j] = g_t * transition[e];
-                w[e] = g_t * F::transition_slope(omega[r][j], at(step, e), transition[e]) * h[e];
-                s1 = j == 0 ? g_t * at(B[j], e) : fmaf(g_t, at(B[j], e), s1);
-                s2 = j == 0 ? w[e] * omega[r][j] : fmaf(w[e], omega[r][j], s2);
-                if (kAligned) A_sum[r][j] = fmaf(w[e], at(step, e), A_sum[r][j]);
+                // Adds to a sum, which starts with the first j or r.
+                const auto sum = [&](int i) -> float& { return sums[(i * R + r) * 4 + e]; };
+                const auto add_product = [&](int i, T a, T b) {
+                  sum(i) = real_multiply_add(a, b, j == 0 ? 0.0f : sum(i));
+                };
+                const auto add_part = [&](int row, T a, float b) {
+#pragma unroll
+                  for (int i = 0; i < kWeightParts; ++i) {
+                    float& target = parts[(row * kWeightParts + i) * 4 + e];
+                    target = fmaf(part(a, i), b, r == 0 ? 0.0f : target);
+                  }
+                };
+                const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
+                add_part(J + j, conj(h[e + 1]), at(dy, e));
+                adjoint[r][j] = g_t * conj(transition[e]);
+                const T w = g_t * conj(F::transition_slope(omega[r][j], at(step, e), transition[e])) * conj(h[e]);
+                add_product(1, w, conj(omega[r][j]));
+                A_part[e] = w * at(step, e);
+                if constexpr (kInputPerState) {
+                  const T g_B = g_t * conj(B[j].at[e]);
+                  const T v = g_B * (at(x, e) * (1.0f / F::kSlopeUnit));
+                  const auto slopes = F::input_slopes(omega[r][j], at(dt, e));
+                  add_part(j, g_t * conj(input[e]), at(x, e));
+                  add_product(0, g_B, conj(input[e]));
+                  if constexpr (kGeneral) {
+                    sum(2) = real_multiply_add(v, conj(slopes.by_step), j == 0 ? 0.0f : sum(2));
+                    sum(3) = 0.0f;
+                  } else {
+                    sum(1) = real_multiply_add(v, conj(slopes.by_step), sum(1));
+                  }
+                  A_part[e] = multiply_add(v, conj(slopes.by_omega), A_part[e]);
+                } else {
+                  add_part(j, g_t, at(x, e));
+                  add_product(0, g_t, conj(B[j].at[e]));
+                }
+                if (kAligned) A_sum[r][j] += A_part[e];
               }
               if constexpr (!kAligned) {
                 // The quad in which the row ends: a NaN in the last state is not the past-the-end steps' to spread.
-                const int steps = left - (half * kHalf + quad) * 4;
+                const int steps = left - (block * kBlockQuads + quad) * 4;
 #pragma unroll
                 for (int e = 3; e >= 0; --e) {
-                  if (e < steps) A_sum[r][j] = fmaf(w[e], at(step, e), A_sum[r][j]);
+                  if (e < steps) A_sum[r][j] += A_part[e];
                 }
               }
               if constexpr (kGeneral) {
-                const float* const dB = parts + j * 4;
-                const float* const dC = parts + (J + j) * 4;
-                if (!p.variable_B) B_sum[j] += dB[0] + dB[1] + dB[2] + dB[3];
-                if (!p.variable_C) C_sum[j] += dC[0] + dC[1] + dC[2] + dC[3];
+                const auto add_fixed = [&](T& sum, int row) {
+#pragma unroll
+                  for (int i = 0; i < kWeightParts; ++i) {
+                    const float* const quad = parts + (row * kWeightParts + i) * 4;
+                    part(sum, i) += quad[0] + quad[1] + quad[2] + quad[3];
+                  }
+                };
+                if (!p.variable_B) add_fixed(B_sum[j], j);
+                if (!p.variable_C) add_fixed(C_sum[j], J + j);
               }
             }
           }
 
-          sum_over_lanes<8 * R, Lanes::kStateBits>(sums, k, [](int bit) { return Lanes::state_mask(bit); });
-          float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(half_sums, quad) + sum_target);
+          sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits>(sums, k, [](int bit) { return Lanes::state_mask(bit); });
+          float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
           if constexpr (kSumValues == 2) {
-            *reinterpret_cast<float2*>(target) = {sums[0], sums[1]};
+            const float2 before = kGeneral && pass > 0 ? *reinterpret_cast<float2*>(target) : float2{0.0f, 0.0f};
+            *reinterpret_cast<float2*>(target) = {before.x + sums[0], before.y + sums[1]};
           } else {
             static_assert(kSumValues == 1);
             *target = kGeneral && pass > 0 ? *target + sums[0] : sums[0];
           }
 
           if (sums_channels) {
-            sum_over_lanes<8 * J, Lanes::kChannelBits>(parts, g, [](int bit) { return Lanes::channel_mask(bit); });
+            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits>(parts, g,
+                                                                      [](int bit) { return Lanes::channel_mask(bit); });
           }
-          static_assert(8 * J >> Lanes::kChannelBits == 4);
-          if (quad % kQuadsPerSum == kQuadsPerSum - 1 && (turn > 0 || m > 0 || pass > 0)) {
+          static_assert(8 * J * kWeightParts >> Lanes::kChannelBits == 4 * kStateSumQuads<T>);
+          if (quad % kQuadsInSum == kQuadsInSum - 1 && (turn > 0 || m > 0 || pass > 0)) {
             // The previous block of quads is complete: its sums can go out, and the buffer before it is free.
             const int previous = (turn + kSumsPerTile - 1) % kSumsPerTile;
             wait_for_sums(previous);
@@ -628,20 +730,21 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
                      turn > 0 ? pass : (pass == 0 ? passes - 1 : pass - 1));
             }
           }
-          store_quad(shared,
-                     Layout::kSumsOffset + ((turn_in_half & 1) * warps + warp) * Layout::kSumBytes +
-                         (quad % kQuadsPerSum * 32 + lane) * 16,
-                     {parts[0], parts[1], parts[2], parts[3]});
-          if (quad % kQuadsPerSum == 0) {
-            if (quad == 0 && half == 0) wait_copies<0>();
+#pragma unroll
+          for (int i = 0; i < kStateSumQuads<T>; ++i) {
+            store_quad(shared,
+                       Layout::kSumsOffset + ((turn & 1) * warps + warp) * Layout::kSumBytes +
+                           ((quad % kQuadsInSum * kStateSumQuads<T> + i) * 32 + lane) * 16,
+                       {parts[4 * i], parts[4 * i + 1], parts[4 * i + 2], parts[4 * i + 3]});
+          }
+          if (quad % kQuadsInSum == 0) {
+            if (quad == 0 && block == 0) wait_copies<0>();
             __syncwarp();
-            barrier_arrive(barriers + 8 * (turn_in_half & 1));
+            barrier_arrive(barriers + 8 * (turn & 1));
           }
         }
 #pragma unroll
-        for (int i = 0; i < kHalf * R * J; ++i) {
-          start[1][i / (R * J)][i / J % R][i % J] = start[0][i / (R * J)][i / J % R][i % J];
-        }
+        for (int quad = Tile::kQuads - 1; quad >= kBlockQuads; --quad) copy_start(quad, quad - kBlockQuads);
       }
 
       if (last_of_segment) flush_states(m / kTilesPerSegment, pass);
@@ -653,7 +756,9 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
     for (int r = 0; r < R; ++r) {
       const std::uint32_t own = Tile::quad_offset(stage, k) + r * Tile::kLaneRowBytes;
       const std::uint32_t sums = Tile::quad_offset(sums_stage, k) + r * Tile::kLaneRowBytes;
-      const float4 s1 = load_quad(shared, sums + sums1_slot), s2 = load_quad(shared, sums + sums2_slot);
+      const float4 s1 = load_quad(shared, sums + sums_slot(0)), s2 = load_quad(shared, sums + sums_slot(1));
+      float4 s3 = {0.0f, 0.0f, 0.0f, 0.0f};  // of the input factor's step
+      if constexpr (kLaneSums > 2) s3 = load_quad(shared, sums + sums_slot(2));
       const float4 u = load_quad(shared, own + Layout::kZSlot), slope = load_quad(shared, own + Layout::kOutSlot);
       const float4 dt = load_quad(shared, own + (has_deltaA ? Layout::kDeltaASlot : 0));
       float4 du, ddelta, ddeltaA;
@@ -661,7 +766,7 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         at(ddeltaA, e) = F::kSlopeUnit * at(s2, e);
-        float dstep = has_deltaA ? 0.0f : at(ddeltaA, e);
+        float dstep = F::kSlopeUnit * at(s3, e) + (has_deltaA ? 0.0f : at(ddeltaA, e));
         if constexpr (F::kInput == InputFactor::step) {
           at(du, e) = fmaf(at(dt, e), at(s1, e), at(Ddy[r], e));
           dstep = fmaf(at(u, e), at(s1, e), dstep);
@@ -715,7 +820,7 @@ __global__ void __launch_bounds__(kWarps * 32, kGeneral ? 3 : 16 / kWarps)
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
           if (is_valid(r) && n < p.dstate) {
-            p.dh0[(batch * p.dim + first_channel + Tile::row(warp, r, g)) * p.dstate + n] = adjoint[r][j];
+            store_weight(p.dh0, (batch * p.dim + first_channel + Tile::row(warp, r, g)) * p.dstate + n, adjoint[r][j]);
           }
         }
       }

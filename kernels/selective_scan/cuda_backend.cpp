@@ -2,12 +2,15 @@
 #ifdef LRNNX_WITH_CUDA
 #include <cuda_runtime_api.h>
 
+#include <type_traits>
+
 #include "common/cuda_status.h"
 #include "common/error.h"
-#include "discretization/mamba.h"
 #include "selective_scan/cuda.h"
+#include "selective_scan/cuda_functors.h"
 #include "selective_scan/launch.h"
 #include "selective_scan/layout.h"
+#include "selective_scan/single_state.h"
 #include "selective_scan/tuning.h"
 
 namespace lrnnx {
@@ -30,16 +33,41 @@ lrnnx_status current_device(Device& device) {
   return LRNNX_OK;
 }
 
-template <class Configuration>
-lrnnx_status configure_here(const lrnnx_selective_scan_problem& problem, Device& device, Configuration& configuration) {
-  const lrnnx_status status = current_device(device);
-  return status == LRNNX_OK ? configure(problem, device, configuration) : status;
+// The launch that a configuration belongs to.
+template <class F>
+lrnnx_status launch_forward_of(const lrnnx_selective_scan_problem& problem,
+                               const lrnnx_selective_scan_forward_args& args, const ForwardConfiguration& configuration,
+                               const Device& device) {
+  return launch_forward<F>(problem, args, configuration, device);
 }
+template <class F>
+lrnnx_status launch_forward_of(const lrnnx_selective_scan_problem& problem,
+                               const lrnnx_selective_scan_forward_args& args,
+                               const SingleStateConfiguration& configuration, const Device& device) {
+  using Real = typename RealOf<F>::type;
+  return launch_single_state_forward<Real>(problem, args, configuration, device);
+}
+template <class F>
+lrnnx_status launch_backward_of(const lrnnx_selective_scan_problem& problem,
+                                const lrnnx_selective_scan_backward_args& args,
+                                const BackwardConfiguration& configuration, const Device& device) {
+  return launch_backward<F>(problem, args, configuration, device);
+}
+template <class F>
+lrnnx_status launch_backward_of(const lrnnx_selective_scan_problem& problem,
+                                const lrnnx_selective_scan_backward_args& args,
+                                const SingleStateConfiguration& configuration, const Device& device) {
+  using Real = typename RealOf<F>::type;
+  return launch_single_state_backward<Real>(problem, args, configuration, device);
+}
+
+std::int64_t weight_floats(const lrnnx_selective_scan_problem& problem) { return problem.dtype == LRNNX_C64 ? 2 : 1; }
 
 }  // namespace
 
 std::int64_t saved_bytes(const lrnnx_selective_scan_problem& problem) {
-  return problem.batch * ceil_div(problem.seqlen, kSavedSteps) * problem.dim * problem.dstate * 4;
+  return problem.batch * ceil_div(problem.seqlen, kSavedSteps) * problem.dim * problem.dstate * weight_floats(problem) *
+         4;
 }
 
 BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem,
@@ -59,13 +87,14 @@ BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem
     return offset;
   };
   const bool variable_B = problem.options & LRNNX_VARIABLE_B, variable_C = problem.options & LRNNX_VARIABLE_C;
-  const std::int64_t weights = problem.dim * problem.dstate;
+  const std::int64_t weights = problem.dim * problem.dstate * weight_floats(problem);
   const std::int64_t parts = problem.batch * workspace.splits * workspace.segments;
   const std::int64_t splits = workspace.splits > 1 ? problem.batch * workspace.splits : 0;
   const bool sums_blocks = workspace.channel_blocks > 1 && (variable_B || variable_C);
-  workspace.state_sums = reserve(sums_blocks ? problem.batch * problem.groups * workspace.channel_blocks *
-                                                   workspace.tiles * kBackwardQuads * workspace.passes * 32 * 4
-                                             : 0);
+  workspace.state_sums =
+      reserve(sums_blocks ? problem.batch * problem.groups * workspace.channel_blocks * workspace.tiles *
+                                kBackwardQuads * workspace.passes * 32 * 4 * weight_floats(problem)
+                          : 0);
   workspace.A_sums = reserve(parts * weights);
   workspace.B_sums = reserve(variable_B ? 0 : parts * weights);
   workspace.C_sums = reserve(variable_C ? 0 : parts * weights);
@@ -73,60 +102,91 @@ BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem
   workspace.bias_sums = reserve(problem.options & LRNNX_HAS_DELTA_BIAS ? parts * problem.dim : 0);
   workspace.carry = reserve(splits * weights);
   workspace.adjoint = reserve(splits * weights);
-  workspace.step_sum = reserve(splits * problem.dim);
+  bool steps_add = false;
+  with_functor(problem, [&](auto functor) {
+    steps_add = decltype(functor)::kStepsAdd;
+    return LRNNX_OK;
+  });
+  workspace.product = reserve(splits * (steps_add ? problem.dim : weights));
   return workspace;
 }
 
 }  // namespace cuda
 
+namespace {
+
+// Calls visit(configuration, device) with the configuration that the problem's kernels of one direction take.
+template <lrnnx_direction direction, class Visit>
+lrnnx_status with_configuration(const lrnnx_selective_scan_problem& problem, Visit visit) {
+  cuda::Device device;
+  if (const lrnnx_status status = cuda::current_device(device); status != LRNNX_OK) return status;
+  if (cuda::has_single_state(problem)) {
+    cuda::SingleStateConfiguration configuration;
+    const lrnnx_status status = cuda::configure(problem, direction, device, configuration);
+    return status == LRNNX_OK ? visit(configuration, device) : status;
+  }
+  std::conditional_t<direction == LRNNX_FORWARD, cuda::ForwardConfiguration, cuda::BackwardConfiguration> configuration;
+  const lrnnx_status status = cuda::configure(problem, device, configuration);
+  return status == LRNNX_OK ? visit(configuration, device) : status;
+}
+
+// For a direction that is known at run time.
+template <class Visit>
+lrnnx_status with_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction, Visit visit) {
+  return direction == LRNNX_FORWARD ? with_configuration<LRNNX_FORWARD>(problem, visit)
+                                    : with_configuration<LRNNX_BACKWARD>(problem, visit);
+}
+
+lrnnx_memory memory_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
+                       const cuda::SingleStateConfiguration& configuration) {
+  return cuda::single_state_memory(problem, direction, configuration);
+}
+lrnnx_memory memory_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction,
+                       const cuda::ForwardConfiguration&) {
+  return {.saved_bytes = problem.options & LRNNX_SAVE_FOR_BACKWARD ? cuda::saved_bytes(problem) : 0,
+          .workspace_bytes = 0};
+}
+lrnnx_memory memory_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction,
+                       const cuda::BackwardConfiguration& configuration) {
+  return {.saved_bytes = cuda::saved_bytes(problem),
+          .workspace_bytes = cuda::backward_workspace(problem, configuration).bytes};
+}
+
+}  // namespace
+
 lrnnx_status selective_scan_cuda_memory(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
                                         lrnnx_memory& memory) {
-  cuda::Device device;
   memory = {};
-  if (direction == LRNNX_FORWARD) {
-    cuda::ForwardConfiguration configuration;
-    const lrnnx_status status = cuda::configure_here(problem, device, configuration);
-    if (status != LRNNX_OK) return status;
-    if (problem.options & LRNNX_SAVE_FOR_BACKWARD) memory.saved_bytes = cuda::saved_bytes(problem);
+  return with_configuration(problem, direction, [&](const auto& configuration, const cuda::Device&) {
+    memory = memory_of(problem, direction, configuration);
     return LRNNX_OK;
-  }
-  cuda::BackwardConfiguration configuration;
-  const lrnnx_status status = cuda::configure_here(problem, device, configuration);
-  if (status != LRNNX_OK) return status;
-  memory = {.saved_bytes = cuda::saved_bytes(problem),
-            .workspace_bytes = cuda::backward_workspace(problem, configuration).bytes};
-  return LRNNX_OK;
+  });
 }
 
 lrnnx_status selective_scan_cuda_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
                                                std::string& text) {
-  cuda::Device device;
-  if (direction == LRNNX_FORWARD) {
-    cuda::ForwardConfiguration configuration;
-    const lrnnx_status status = cuda::configure_here(problem, device, configuration);
-    if (status == LRNNX_OK) text = cuda::to_string(configuration);
-    return status;
-  }
-  cuda::BackwardConfiguration configuration;
-  const lrnnx_status status = cuda::configure_here(problem, device, configuration);
-  if (status == LRNNX_OK) text = cuda::to_string(configuration);
-  return status;
+  return with_configuration(problem, direction, [&](const auto& configuration, const cuda::Device&) {
+    text = cuda::to_string(configuration);
+    return LRNNX_OK;
+  });
 }
 
 lrnnx_status selective_scan_cuda_forward(const lrnnx_selective_scan_problem& problem,
                                          const lrnnx_selective_scan_forward_args& args) {
-  cuda::Device device;
-  cuda::ForwardConfiguration configuration;
-  const lrnnx_status status = cuda::configure_here(problem, device, configuration);
-  return status == LRNNX_OK ? cuda::launch_forward<Mamba<float>>(problem, args, configuration, device) : status;
+  return with_configuration<LRNNX_FORWARD>(problem, [&](const auto& configuration, const cuda::Device& device) {
+    return cuda::with_functor(problem, [&](auto functor) {
+      return cuda::launch_forward_of<decltype(functor)>(problem, args, configuration, device);
+    });
+  });
 }
 
 lrnnx_status selective_scan_cuda_backward(const lrnnx_selective_scan_problem& problem,
                                           const lrnnx_selective_scan_backward_args& args) {
-  cuda::Device device;
-  cuda::BackwardConfiguration configuration;
-  const lrnnx_status status = cuda::configure_here(problem, device, configuration);
-  return status == LRNNX_OK ? cuda::launch_backward<Mamba<float>>(problem, args, configuration, device) : status;
+  return with_configuration<LRNNX_BACKWARD>(problem, [&](const auto& configuration, const cuda::Device& device) {
+    return cuda::with_functor(problem, [&](auto functor) {
+      return cuda::launch_backward_of<decltype(functor)>(problem, args, configuration, device);
+    });
+  });
 }
 
 }  // namespace lrnnx

@@ -5,6 +5,8 @@
 // lanes then walk through the tile with their states in registers, and a halving sum leaves each lane the outputs of
 // the quad it prepared, so that global memory is read and written in 16-byte pieces.
 //
+// Weights are real or complex; an input factor that depends on the state is applied to each state's input.
+//
 // Cost for real mamba, a state update: 1 ex2, 4.1 FMA-pipe instructions, 5.9 issue slots; 5 floats of memory traffic
 // for 16 of them with z. An H100 at (8, 2048, 2048, 16) is bound by memory, then by ex2.
 #pragma once
@@ -36,13 +38,13 @@ struct ForwardParameters {
 
 // Shared memory: for rows of any kind where they lie; the stages, at multiples of 256 bytes as swizzling wants, each
 // with B rows, C rows and, for aligned rows, the slots of delta, u, z, deltaA (the last two if given); for other rows
-// the rings of out, out_z, delta, u, z, deltaA and the slots of the step and the input; in the general kernel the
-// states that a lane keeps between passes.
-template <RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
+// the rings of out, out_z, delta, u, z, deltaA and the slots of the transition's step, the input and, with deltaA, the
+// input's step; in the general kernel the states that a lane keeps between passes.
+template <class Weight, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct ForwardLayout : ForwardTensors {
   static constexpr bool kAligned = kRowKind == RowKind::aligned;
   using Tile = ChannelTile<kAligned, kStateLanes, kChannelsPerLane>;
-  using States = StateTile<kAligned, Tile::kSteps>;
+  using States = StateTile<kAligned, Tile::kSteps, Weight>;
   using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
   static constexpr int kRowsBytes = Rows::kSharedBytes;
 
@@ -58,24 +60,32 @@ struct ForwardLayout : ForwardTensors {
     return rings_offset(stages, stage_bytes) + (2 + inputs) * kRingBytes;
   }
   __host__ __device__ static int kept_offset(int stages, int stage_bytes, int inputs) {
-    return slots_offset(stages, stage_bytes, inputs) + (kAligned ? 0 : 2 * kSlotBytes);
+    return slots_offset(stages, stage_bytes, inputs) + (kAligned ? 0 : (kGeneral ? 3 : 2) * kSlotBytes);
   }
 };
 
 // kGeneral: any number of states, any kind of B and C, and deltaA, chosen at run time. Otherwise at most kStatesPerPass
 // states, B and C variable, no deltaA.
 template <class Discretization, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGeneral ? 1 : kWarps == 8 ? 2 : 3)
+__global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGeneral ? 1
+                                               : kWarps == 8                      ? 2
+                                                                                  : 3)
     selective_scan_forward(const __grid_constant__ ForwardParameters p) {
   using F = Discretization;
+  using T = typename F::Weight;
   using Lanes = LaneMap<kStateLanes>;
-  using Layout = ForwardLayout<kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
+  using Layout = ForwardLayout<T, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
   constexpr bool kAligned = Layout::kAligned;
   using Tile = typename Layout::Tile;
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kStatesPerPass / kStateLanes;
   static_assert(!kGeneral || R == 1);
-  static_assert(F::kInput != InputFactor::per_state, "the input factor is folded into u before the scan");
+  constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
+  // Quads of a tile that are unrolled: the instructions of longer runs overflow the instruction cache.
+  constexpr bool kLong = kIsComplex<T> || (kInputPerState && F::kStepsAdd);  // more than one exponential
+  constexpr int kBlockUpdates = kIsComplex<T> ? 32 : 64;
+  constexpr int kBlockQuads = kLong ? kBlockUpdates / (4 * R * J) : Tile::kQuads;
+  constexpr int kBlockBits = log2_of(kBlockQuads);
 
   extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
@@ -83,22 +93,23 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
   const int k = Lanes::state(lane), g = Lanes::channel(lane);
 
-  const std::uint32_t batch_group = blockIdx.x / p.channel_blocks;
-  const std::uint32_t batch = batch_group / p.groups, group = batch_group % p.groups;
-  const int first_in_group = (blockIdx.x % p.channel_blocks) * warps * Tile::kWarpChannels;
-  const int last_channel = min(warps * Tile::kWarpChannels, p.channels_per_group - first_in_group) - 1;
-  const std::int64_t first_channel = static_cast<std::int64_t>(group) * p.channels_per_group + first_in_group;
+  const BlockPlace place(blockIdx.x % p.channel_blocks, blockIdx.x / p.channel_blocks, p.groups, p.channels_per_group,
+                         warps * Tile::kWarpChannels);
+  const std::uint32_t batch = place.batch;
+  const std::int64_t first_channel = place.first_channel;
+  const int last_channel = place.last_channel;
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
-  const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
+  const std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen;
 
   const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
   __syncthreads();
   // The lane's constants and states, in registers; in the general kernel kept in shared memory between the passes.
-  float omega[R][J], h[R][J], B_fixed[J], C_fixed[J], D[R], bias[R];
+  T omega[R][J], h[R][J], B_fixed[J], C_fixed[J];
+  float D[R], bias[R];
   float* const kept =
       reinterpret_cast<float*>(shared + Layout::kept_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA)) + thread;
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * kStateLanes + k; };
@@ -113,10 +124,11 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         const int n = state_index(pass, j);
         const std::int64_t weight = channel(r) * p.dstate + n;
         const bool valid = n < p.dstate;
-        omega[r][j] = valid ? finite(F::prepare(p.A[weight])) : 0.0f;
+        omega[r][j] = load_omega<F>(p.A, weight, valid);
         if constexpr (kGeneral) {
-          B_fixed[j] = valid && !p.variable_B ? p.B[weight] : 0.0f;
-          C_fixed[j] = valid && !p.variable_C ? p.C[weight] : 0.0f;
+          B_fixed[j] = C_fixed[j] = from_real<T>(0.0f);
+          if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(p.B, weight);
+          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(p.C, weight);
         }
       }
     }
@@ -128,17 +140,22 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
-        h[r][j] = p.h0 != nullptr && n < p.dstate ? p.h0[state_row(r) + n] : 0.0f;
+        h[r][j] = from_real<T>(0.0f);
+        if (p.h0 != nullptr && n < p.dstate) h[r][j] = load_weight<T>(p.h0, state_row(r) + n);
       }
     }
   };
   const auto keep_state = [&](int pass) {
 #pragma unroll
-    for (int j = 0; j < J; ++j) kept[(pass * J + j) * threads] = h[0][j];
+    for (int i = 0; i < J * kParts<T>; ++i) {
+      kept[(pass * J * kParts<T> + i) * threads] = part(h[0][i / kParts<T>], i % kParts<T>);
+    }
   };
   const auto recall_state = [&](int pass) {
 #pragma unroll
-    for (int j = 0; j < J; ++j) h[0][j] = kept[(pass * J + j) * threads];
+    for (int i = 0; i < J * kParts<T>; ++i) {
+      part(h[0][i / kParts<T>], i % kParts<T>) = kept[(pass * J * kParts<T> + i) * threads];
+    }
   };
   if constexpr (kGeneral) {
     for (int pass = 0; pass < passes; ++pass) {
@@ -159,13 +176,13 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const auto copy_states = [&](std::uint32_t time, int stage) {
     const int left = static_cast<int>(p.seqlen - time);
     const std::uint32_t target = shared_base + stage_offset(stage);
-    if (!kGeneral || p.variable_B) {
-      States::template copy<threads>(target, p.B + group_row + time, passes * kStatesPerPass, p.dstate, p.seqlen, left,
-                                     thread);
+    const std::int64_t first = (group_row + time) * kParts<T>;
+    if (F::kTakesB && (!kGeneral || p.variable_B)) {
+      States::template copy<threads>(target, p.B + first, passes * kStatesPerPass, p.dstate, p.seqlen, left, thread);
     }
     if (!kGeneral || p.variable_C) {
-      States::template copy<threads>(target + state_bytes / 2, p.C + group_row + time, passes * kStatesPerPass,
-                                     p.dstate, p.seqlen, left, thread);
+      States::template copy<threads>(target + state_bytes / 2, p.C + first, passes * kStatesPerPass, p.dstate, p.seqlen,
+                                     left, thread);
     }
   };
   // Calls copy(tensor, place) for each input with its place among the slots or rings.
@@ -237,7 +254,9 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         kAligned ? states + state_bytes : Layout::slots_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA);
     const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
 
-    // Each lane prepares its own quads in place: delta becomes the transition's step, u the input with its factor.
+    // Each lane prepares its own quads in place: delta becomes the transition's step, u the input with its factor if
+    // that is the same for all states. Where it is not, and has a step of its own, that step goes where deltaA was.
+    const std::uint32_t dt_slot = kAligned ? deltaA_place * slot_bytes : 2 * slot_bytes;
     float4 Du[R];
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -272,12 +291,18 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
       }
-      if (has_deltaA) step = stepA;
       if (left < Tile::kSteps) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (4 * k + e >= left) at(step, e) = at(x, e) = 0.0f;
+          if (4 * k + e >= left) {
+            at(step, e) = at(stepA, e) = F::kNeutralStep;
+            at(x, e) = 0.0f;
+          }
         }
+      }
+      if (has_deltaA) {
+        if (kInputPerState) store_quad(shared, own + dt_slot, step);
+        step = stepA;
       }
       store_quad(shared, own, step);
       store_quad(shared, own + slot_bytes, x);
@@ -293,73 +318,90 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       }
       const std::uint32_t B_base = states + States::row_offset(k) + pass * kStatesPerPass * States::kRowBytes;
       const std::uint32_t C_base = B_base + state_bytes / 2;
-      // Quad sums still to be merged, one for each bit of the quad number.
-      float4 pending[R][Lanes::kStateBits + 1];
+      // Quad sums still to be merged, one for each bit of the quad number: those within a block, and those beyond.
+      float4 pending[R][kBlockBits + 1], pending_blocks[R][Lanes::kStateBits - kBlockBits + 1], total[R];
+#pragma unroll 1
+      for (int block = 0; block < Tile::kQuads / kBlockQuads; ++block) {
+        const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
+        const std::uint32_t C_block = States::quad_offset(C_base, block * kBlockQuads);
+        const std::uint32_t rows_block = Tile::quad_offset(delta_slots + row_base, block * kBlockQuads);
 #pragma unroll
-      for (int quad = 0; quad < Tile::kQuads; ++quad) {
-        if (quad % (kSavedSteps / 4) == 0 && p.saved != nullptr && quad * 4 < left) {
-          const std::int64_t saves = (p.seqlen + kSavedSteps - 1) / kSavedSteps;
-          const std::int64_t save = batch * saves + (time + quad * 4) / kSavedSteps;
+        for (int quad = 0; quad < kBlockQuads; ++quad) {
+          const int quad_of_tile = block * kBlockQuads + quad;
+          if (quad_of_tile % (kSavedSteps / 4) == 0 && p.saved != nullptr && quad_of_tile * 4 < left) {
+            const std::int64_t saves = (p.seqlen + kSavedSteps - 1) / kSavedSteps;
+            const std::int64_t save = batch * saves + (time + quad_of_tile * 4) / kSavedSteps;
+#pragma unroll
+            for (int r = 0; r < R; ++r) {
+              float* const target = p.saved + (save * p.dim + channel(r)) * p.dstate * kParts<T>;
+#pragma unroll
+              for (int j = 0; j < J; ++j) {
+                const int n = state_index(pass, j);
+                if (is_valid(r) && n < p.dstate) store_weight(target, n, h[r][j]);
+              }
+            }
+          }
+          WeightQuad<T> B[J], C[J];
+#pragma unroll
+          for (int j = 0; j < J; ++j) {
+            // Rows kStateLanes apart are a multiple of 8 apart: the same swizzle.
+            const std::uint32_t row = j * kStateLanes * States::kRowBytes;
+            if (!F::kTakesB) {
+              B[j] = repeated(from_real<T>(1.0f));
+            } else {
+              B[j] = !kGeneral || p.variable_B ? States::load(shared, B_block + row, quad) : repeated(B_fixed[j]);
+            }
+            C[j] = !kGeneral || p.variable_C ? States::load(shared, C_block + row, quad) : repeated(C_fixed[j]);
+          }
+          const std::uint32_t row_quad = Tile::quad_offset(rows_block, quad);
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            float* const target = p.saved + (save * p.dim + channel(r)) * p.dstate;
+            const float4 step = load_quad(shared, row_quad + r * Tile::kLaneRowBytes),
+                         x = load_quad(shared, row_quad + slot_bytes + r * Tile::kLaneRowBytes);
+            float4 dt = step, sum;
+            if (kInputPerState && has_deltaA) dt = load_quad(shared, row_quad + dt_slot + r * Tile::kLaneRowBytes);
 #pragma unroll
-            for (int j = 0; j < J; ++j) {
-              const int n = state_index(pass, j);
-              if (is_valid(r) && n < p.dstate) target[n] = h[r][j];
+            for (int e = 0; e < 4; ++e) {
+#pragma unroll
+              for (int j = 0; j < J; ++j) {
+                T input = at(x, e) * B[j].at[e];
+                if constexpr (kInputPerState) input = input * F::input(omega[r][j], at(dt, e));
+                h[r][j] = multiply_add(F::transition(omega[r][j], at(step, e)), h[r][j], input);
+                at(sum, e) = real_multiply_add(h[r][j], C[j].at[e], j == 0 ? 0.0f : at(sum, e));
+              }
             }
-          }
-        }
-        float4 B[J], C[J];
+            // A quad whose low bits are all ones completes that many levels of the halving sum.
+            int level = 0;
 #pragma unroll
-        for (int j = 0; j < J; ++j) {
-          // Rows kStateLanes apart are a multiple of 8 apart: the same swizzle.
-          const std::uint32_t row = j * kStateLanes * States::kRowBytes;
-          if (!kGeneral || p.variable_B) {
-            B[j] = load_quad(shared, (B_base ^ (quad << 4)) + row);
-          } else {
-            B[j] = {B_fixed[j], B_fixed[j], B_fixed[j], B_fixed[j]};
-          }
-          if (!kGeneral || p.variable_C) {
-            C[j] = load_quad(shared, (C_base ^ (quad << 4)) + row);
-          } else {
-            C[j] = {C_fixed[j], C_fixed[j], C_fixed[j], C_fixed[j]};
+            for (int bit = 0; bit < kBlockBits; ++bit) {
+              if ((quad & ((2 << bit) - 1)) == (2 << bit) - 1) {
+                sum = halve(pending[r][bit], sum, k >> bit & 1, Lanes::state_mask(bit));
+                level = bit + 1;
+              }
+            }
+            pending[r][level] = sum;
           }
         }
-        const std::uint32_t row_quad = Tile::quad_offset(delta_slots + row_base, quad);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const float4 step = load_quad(shared, row_quad + r * Tile::kLaneRowBytes),
-                       x = load_quad(shared, row_quad + slot_bytes + r * Tile::kLaneRowBytes);
-          float4 sum;
+          total[r] = pending[r][kBlockBits];
+          bool complete = true;  // so far: the block's low bits are all ones
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-#pragma unroll
-            for (int j = 0; j < J; ++j) {
-              const float transition = F::transition(omega[r][j], at(step, e));
-              h[r][j] = fmaf(transition, h[r][j], at(x, e) * at(B[j], e));
-              at(sum, e) = j == 0 ? h[r][j] * at(C[j], e) : fmaf(h[r][j], at(C[j], e), at(sum, e));
-            }
+          for (int bit = kBlockBits; bit < Lanes::kStateBits; ++bit) {
+            float4& other = pending_blocks[r][bit - kBlockBits];
+            const bool upper = block >> (bit - kBlockBits) & 1;
+            if (complete && upper) total[r] = halve(other, total[r], k >> bit & 1, Lanes::state_mask(bit));
+            if (complete && !upper) other = total[r];
+            complete = complete && upper;
           }
-          // A quad whose low bits are all ones completes that many levels of the halving sum.
-          int level = 0;
-#pragma unroll
-          for (int bit = 0; bit < Lanes::kStateBits; ++bit) {
-            if ((quad & ((2 << bit) - 1)) == (2 << bit) - 1) {
-              sum = halve(pending[r][bit], sum, k >> bit & 1, Lanes::state_mask(bit));
-              level = bit + 1;
-            }
-          }
-          pending[r][level] = sum;
         }
       }
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        const float4 sum = pending[r][Lanes::kStateBits];
         if (!kGeneral || pass == 0) {
-          y[r] = sum;
+          y[r] = total[r];
         } else {
-          y[r] = {y[r].x + sum.x, y[r].y + sum.y, y[r].z + sum.z, y[r].w + sum.w};
+          y[r] = {y[r].x + total[r].x, y[r].y + total[r].y, y[r].z + total[r].z, y[r].w + total[r].w};
         }
       }
       if constexpr (kGeneral) keep_state(pass);
@@ -368,6 +410,10 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
+      if constexpr (kIsComplex<T>) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) at(y[r], e) *= 2.0f;
+      }
       if (p.D != nullptr) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(y[r], e) += at(Du[r], e);
@@ -406,7 +452,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
-          if (is_valid(r) && n < p.dstate) p.last_state[state_row(r) + n] = h[r][j];
+          if (is_valid(r) && n < p.dstate) store_weight(p.last_state, state_row(r) + n, h[r][j]);
         }
       }
     }

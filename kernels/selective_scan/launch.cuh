@@ -56,17 +56,15 @@ inline RowKind row_kind(const lrnnx_selective_scan_problem& problem, const lrnnx
   return aligned ? RowKind::aligned : RowKind::ragged;
 }
 
-// Calls launch(kind) with the kind as a constant.
-template <class Launch>
+// Calls launch(kind) with the kind as a constant. With complex weights, whose kernels are the largest to compile and
+// the least bound by memory, ragged rows are taken as rows of any kind.
+template <class F, class Launch>
 lrnnx_status with_row_kind(RowKind kind, Launch launch) {
-  switch (kind) {
-    case RowKind::aligned:
-      return launch(std::integral_constant<RowKind, RowKind::aligned>());
-    case RowKind::ragged:
-      return launch(std::integral_constant<RowKind, RowKind::ragged>());
-    default:
-      return launch(std::integral_constant<RowKind, RowKind::any>());
+  if (kind == RowKind::aligned) return launch(std::integral_constant<RowKind, RowKind::aligned>());
+  if constexpr (!kIsComplex<typename F::Weight>) {
+    if (kind == RowKind::ragged) return launch(std::integral_constant<RowKind, RowKind::ragged>());
   }
+  return launch(std::integral_constant<RowKind, RowKind::any>());
 }
 
 // A kernel sees channel strides as 32-bit numbers.
@@ -108,7 +106,7 @@ lrnnx_status launch(Kernel kernel, const char* name, std::int64_t blocks, std::i
 template <class F, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device) {
-  using Layout = ForwardLayout<kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
+  using Layout = ForwardLayout<typename F::Weight, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
   using Tile = typename Layout::Tile;
   const int stages = Layout::kAligned ? static_cast<int>(configuration.stages) : 2;
   const std::int64_t passes = ceil_div(problem.dstate, kStatesPerPass);
@@ -119,7 +117,8 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   const std::int64_t channel_blocks = ceil_div(channels_per_group, kWarps * Tile::kWarpChannels);
   const std::int64_t blocks = problem.batch * problem.groups * channel_blocks;
   const std::int64_t kept_bytes =
-      kGeneral ? passes * kChannelsPerLane * (kStatesPerPass / kStateLanes) * kWarps * 32 * 4 : 0;
+      kGeneral ? passes * (kStatesPerPass / kStateLanes) * kWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
+               : 0;
 
   if (const lrnnx_status status = validate_strides(time_tensors(args)); status != LRNNX_OK) return status;
   const ForwardParameters parameters = {
@@ -154,7 +153,7 @@ template <class F, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGen
 lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                              const lrnnx_selective_scan_backward_args& args, const BackwardConfiguration& configuration,
                              const Device& device) {
-  using Layout = BackwardLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+  using Layout = BackwardLayout<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
   const BackwardWorkspace workspace = backward_workspace(problem, configuration);
   const auto part = [&](std::int64_t offset) {
     return reinterpret_cast<float*>(static_cast<unsigned char*>(args.workspace) + offset);
@@ -168,7 +167,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
 
   const float* carry = input(args.dlast_state);
   if (workspace.splits > 1) {
-    using AdjointLayout = AdjointLayout<kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+    using AdjointLayout = AdjointLayout<typename F::Weight, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
     const int stage_bytes = round_up(AdjointLayout::state_bytes(static_cast<int>(workspace.passes) * kStatesPerPass) +
                                      (2 + has_z) * AdjointLayout::kSlotBytes);
     const AdjointParameters parameters = {
@@ -178,7 +177,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .delta_bias = input(args.delta_bias),
         .dlast_state = input(args.dlast_state),
         .adjoint = part(workspace.adjoint),
-        .step_sum = part(workspace.step_sum),
+        .product = part(workspace.product),
         .carry = part(workspace.carry),
         .batch = problem.batch,
         .dim = problem.dim,
@@ -195,7 +194,9 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .raw_step = has_deltaA || !F::kTakesStepOptions,
         .softplus = softplus,
     };
-    const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * kWarps * 32 * 4 : 0;
+    const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * AdjointLayout::kKept * kWarps *
+                                                   32 * static_cast<int>(sizeof(typename F::Weight))
+                                             : 0;
     lrnnx_status status =
         launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split",
                column_blocks * (workspace.splits - 1), kWarps * 32,
@@ -250,13 +251,13 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
 
   const TimeSums time_sums = {
       .A = parameters.A_sums,
-      .B = variable_B ? nullptr : parameters.B_sums,
-      .C = variable_C ? nullptr : parameters.C_sums,
+      .B = parameters.B_sums,
+      .C = parameters.C_sums,
       .D = parameters.D_sums,
       .bias = parameters.bias_sums,
       .dA = output(args.dA),
-      .dB = output(args.dB),
-      .dC = output(args.dC),
+      .dB = variable_B ? nullptr : output(args.dB),
+      .dC = variable_C ? nullptr : output(args.dC),
       .dD = output(args.dD),
       .ddelta_bias = output(args.ddelta_bias),
       .weight = input(args.A),
@@ -283,9 +284,10 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .seqlen = problem.seqlen,
       .vector = problem.seqlen % 4 == 0 && is_aligned(args.dB) && is_aligned(args.dC),
   };
-  const std::int64_t places = state_sums.batch_groups * state_sums.quads * state_sums.passes * 32;
-  return launch(finalize_state_sums, "finalize_state_sums", ceil_div(places, 256), 256, 0, device, args.stream,
-                state_sums);
+  const std::int64_t places =
+      state_sums.batch_groups * state_sums.quads * state_sums.passes * kStateSumQuads<typename F::Weight> * 32;
+  return launch(finalize_state_sums<typename F::Weight>, "finalize_state_sums", ceil_div(places, 256), 256, 0, device,
+                args.stream, state_sums);
 }
 
 }  // namespace detail
@@ -299,13 +301,14 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
                ? detail::launch_forward<F, RowKind::aligned, 8, 1, 4, true>(problem, args, configuration, device)
                : detail::launch_forward<F, RowKind::any, 8, 1, 4, true>(problem, args, configuration, device);
   }
-  return detail::with_row_kind(kind, [&](auto row_kind) {
+  constexpr int R = kIsComplex<typename F::Weight> ? 1 : 2;
+  return detail::with_row_kind<F>(kind, [&](auto row_kind) {
     constexpr RowKind kKind = decltype(row_kind)::value;
     const auto is = [&](int lanes, int warps) {
       return configuration.state_lanes == lanes && configuration.warps == warps;
     };
-    if (is(8, 8)) return detail::launch_forward<F, kKind, 8, 2, 8, false>(problem, args, configuration, device);
-    if (is(8, 4)) return detail::launch_forward<F, kKind, 8, 2, 4, false>(problem, args, configuration, device);
+    if (is(8, 8)) return detail::launch_forward<F, kKind, 8, R, 8, false>(problem, args, configuration, device);
+    if (is(8, 4)) return detail::launch_forward<F, kKind, 8, R, 4, false>(problem, args, configuration, device);
     if (is(16, 8)) return detail::launch_forward<F, kKind, 16, 1, 8, false>(problem, args, configuration, device);
     return detail::launch_forward<F, kKind, 16, 1, 4, false>(problem, args, configuration, device);
   });
@@ -321,10 +324,12 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                ? detail::launch_backward<F, RowKind::aligned, 1, 4, true>(problem, args, configuration, device)
                : detail::launch_backward<F, RowKind::any, 1, 4, true>(problem, args, configuration, device);
   }
-  return detail::with_row_kind(kind, [&](auto row_kind) {
+  return detail::with_row_kind<F>(kind, [&](auto row_kind) {
     constexpr RowKind kKind = decltype(row_kind)::value;
-    if (configuration.channels_per_lane == 2) {
-      return detail::launch_backward<F, kKind, 2, 8, false>(problem, args, configuration, device);
+    if constexpr (!kIsComplex<typename F::Weight>) {
+      if (configuration.channels_per_lane == 2) {
+        return detail::launch_backward<F, kKind, 2, 8, false>(problem, args, configuration, device);
+      }
     }
     return detail::launch_backward<F, kKind, 1, 8, false>(problem, args, configuration, device);
   });

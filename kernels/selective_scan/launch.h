@@ -10,7 +10,7 @@ namespace lrnnx::cuda {
 
 // Where the backward keeps what in its workspace, in bytes from its start; a part that is not needed has no bytes.
 struct BackwardWorkspace {
-  std::int64_t state_sums, A_sums, B_sums, C_sums, D_sums, bias_sums, carry, adjoint, step_sum;
+  std::int64_t state_sums, A_sums, B_sums, C_sums, D_sums, bias_sums, carry, adjoint, product;
   std::int64_t bytes;
   // How the sums are laid out.
   std::int64_t tiles, tiles_per_split, splits, segments, channel_blocks, passes;

@@ -16,6 +16,7 @@
 #include "common/math.h"
 #include "selective_scan/lanes.cuh"
 #include "selective_scan/layout.h"
+#include "selective_scan/weights.cuh"
 
 namespace lrnnx::cuda {
 
@@ -90,9 +91,34 @@ class BlockRows<false, kTensors> {
   Entry* entries_;
 };
 
-// Steps past the end have step 0 and must leave the state alone, also where A is infinite. NaN stays NaN.
+// Which channels of which batch a block works on.
+struct BlockPlace {
+  std::uint32_t batch, group, batch_group;
+  std::int64_t first_channel;
+  int last_channel;  // counted from the first
+
+  // For blocks of `channels` channels.
+  __device__ BlockPlace(std::uint32_t channel_block, std::uint32_t batch_group, std::int32_t groups,
+                        std::int32_t channels_per_group, int channels)
+      : batch(batch_group / groups), group(batch_group % groups), batch_group(batch_group) {
+    const int first_in_group = channel_block * channels;
+    last_channel = min(channels, channels_per_group - first_in_group) - 1;
+    first_channel = static_cast<std::int64_t>(group) * channels_per_group + first_in_group;
+  }
+};
+
+// Steps past the end must leave the state alone, also where A is infinite. NaN stays NaN.
 __device__ __forceinline__ float finite(float omega) {
   return lrnnx::detail::at_most(lrnnx::detail::at_least(omega, -FLT_MAX), FLT_MAX);
+}
+__device__ __forceinline__ Complex finite(Complex omega) { return {finite(omega.re), finite(omega.im)}; }
+
+// The prepared weight of a state; of one past the last, a neutral one.
+template <class F>
+__device__ __forceinline__ typename F::Weight load_omega(const float* A, std::int64_t index, bool valid) {
+  using T = typename F::Weight;
+  if (!valid) return from_real<T>(0.0f);
+  return finite(F::prepare(F::kUsesA ? load_weight<T>(A, index) : from_real<T>(0.0f)));
 }
 
 __device__ __forceinline__ float4 load_quad(const unsigned char* shared, std::uint32_t offset) {
@@ -259,27 +285,48 @@ struct ChannelTile {
   }
 };
 
-// The tile of B and C: a row for each state, all of B's before all of C's, swizzled as aligned rows are.
-template <bool kAligned, int kSteps>
+// The tile of B and C: a row for each state, all of B's before all of C's, swizzled as aligned rows are. A step is one
+// weight, of one or two floats.
+template <bool kAligned, int kSteps, class Weight>
 struct StateTile {
-  static constexpr int kRowBytes = kSteps * 4;
+  static constexpr int kRowFloats = kSteps * kParts<Weight>;
+  static constexpr int kRowBytes = kRowFloats * 4;
   __device__ static std::uint32_t row_offset(int row) {
     return row * kRowBytes + (static_cast<std::uint32_t>(row & 7) << 4);
   }
 
+  // Of a row_offset() plus any multiple of 8 rows and of 128. The swizzle stays within 8 pieces of 16 bytes.
+  __device__ static std::uint32_t quad_offset(std::uint32_t row, int quad) { return piece(row, quad * kParts<Weight>); }
+
+  // `row` may be a quad_offset() of some multiple of 4 quads.
+  __device__ static WeightQuad<Weight> load(const unsigned char* shared, std::uint32_t row, int quad) {
+    WeightQuad<Weight> weights;
+#pragma unroll
+    for (int i = 0; i < kParts<Weight>; ++i) {
+      const float4 floats = load_quad(shared, piece(row, quad * kParts<Weight> + i));
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        part(weights.at[(4 * i + e) / kParts<Weight>], (4 * i + e) % kParts<Weight>) = at(floats, e);
+      }
+    }
+    return weights;
+  }
+
   // Copies rows [0, rows); those past `dstate`, and steps past the end, are zeros. `source` points at the tile's first
-  // step of the first row.
+  // step of the first row, `left` steps remain from there on.
   template <int kThreads>
   __device__ static void copy(std::uint32_t target, const float* source, int rows, int dstate, std::uint32_t seqlen,
                               int left, int thread) {
-    // A thread copies the same quad, or step, of every so many rows.
-    constexpr int kAcross = kAligned ? kSteps / 4 : 32;
+    // A thread copies the same piece, or float, of every so many rows.
+    constexpr int kAcross = kAligned ? kRowFloats / 4 : 32;
     constexpr int kRowStep = kThreads / kAcross;
     const int across = thread % kAcross, first_row = thread / kAcross;
-    const std::uint64_t stride = static_cast<std::uint64_t>(kRowStep) * seqlen;
-    const float* from = source + static_cast<std::uint64_t>(static_cast<std::uint32_t>(first_row)) * seqlen +
+    const std::uint64_t row_floats = static_cast<std::uint64_t>(seqlen) * kParts<Weight>;
+    const int floats_left = left * kParts<Weight>;
+    const std::uint64_t stride = kRowStep * row_floats;
+    const float* from = source + static_cast<std::uint64_t>(static_cast<std::uint32_t>(first_row)) * row_floats +
                         (kAligned ? across * 4 : across);
-    const std::uint32_t bytes = bytes_before_end(left - across * 4);  // of an aligned quad
+    const std::uint32_t bytes = bytes_before_end(floats_left - across * 4);  // of an aligned piece
 #pragma unroll
     for (int i = 0; i < rows; i += kRowStep) {
       const int row = first_row + i;
@@ -290,15 +337,18 @@ struct StateTile {
         } else {
           const std::uint32_t place = target + (row_offset(row) ^ (across >> 2 << 4)) + (across & 3) * 4;
 #pragma unroll
-          for (int step = 0; step < kSteps; step += 32) {
-            // Steps 32 apart are 8 quads apart, which the swizzle leaves alone.
-            copy_async_4(place + step * 4, from + step, valid && across + step < left);
+          for (int i = 0; i < kRowFloats; i += 32) {
+            // Floats 32 apart are 8 pieces apart, which the swizzle leaves alone.
+            copy_async_4(place + i * 4, from + i, valid && across + i < floats_left);
           }
         }
       }
       from += stride;
     }
   }
+
+ private:
+  __device__ static std::uint32_t piece(std::uint32_t row, int i) { return (row ^ ((i & 7) << 4)) + (i >> 3 << 7); }
 };
 
 }  // namespace lrnnx::cuda

@@ -84,20 +84,29 @@ lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int
 
 }  // namespace
 
+std::int64_t most_channels_per_lane(const lrnnx_selective_scan_problem& problem) {
+  return problem.dtype == LRNNX_C64 ? 1 : 2;
+}
+
 bool needs_general_kernel(const lrnnx_selective_scan_problem& problem) {
-  constexpr std::uint32_t kVariable = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C;
-  return problem.dstate > 16 || (problem.options & (kVariable | LRNNX_HAS_DELTA_A)) != kVariable;
+  const std::uint32_t variable =
+      problem.discretization == LRNNX_RGLRU ? LRNNX_VARIABLE_C : LRNNX_VARIABLE_B | LRNNX_VARIABLE_C;
+  return problem.dstate > 16 || (problem.options & (variable | LRNNX_HAS_DELTA_A)) != variable;
 }
 
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        ForwardConfiguration& configuration) {
   const bool general = needs_general_kernel(problem);
+  const std::int64_t most_channels = most_channels_per_lane(problem);
   // Enough channels for a wave of 8-lane warps, else twice the lanes on each channel: half as long a chain of steps.
   if (general) {
     configuration = {.state_lanes = 8, .channels_per_lane = 1, .warps = 4, .stages = 2};
   } else if (problem.batch * problem.dim >= device.multiprocessors * 32) {
-    configuration = {.state_lanes = 8, .channels_per_lane = 2, .warps = 8, .stages = 2};
-    if (blocks_of(problem, 64) * 2 < device.multiprocessors * 3) configuration = {8, 2, 4, 3};
+    configuration = {.state_lanes = 8, .channels_per_lane = most_channels, .warps = 8, .stages = 2};
+    if (blocks_of(problem, 32 * most_channels) * 2 < device.multiprocessors * 3) {
+      configuration.warps = 4;
+      configuration.stages = 3;
+    }
   } else {
     configuration = {.state_lanes = 16, .channels_per_lane = 1, .warps = 8, .stages = 4};
     if (blocks_of(problem, 16) * 4 < device.multiprocessors * 3) configuration.warps = 4;
@@ -113,11 +122,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
   const bool known =
       general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1 && configuration.warps == 4
-              : configuration.state_lanes * configuration.channels_per_lane == 16;
+              : configuration.channels_per_lane == (configuration.state_lanes == 8 ? most_channels : 1);
   if (!known) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: no forward kernel has %s; %s", to_string(configuration).c_str(),
-                general ? "for dstate > 16, fixed B or C, or deltaA there is lanes=8,channels=1,warps=4"
-                        : "there are lanes=8,channels=2 and lanes=16,channels=1");
+                general              ? "for dstate > 16, fixed B or C, or deltaA there is lanes=8,channels=1,warps=4"
+                : most_channels == 1 ? "with complex weights there are lanes=8,channels=1 and lanes=16,channels=1"
+                                     : "there are lanes=8,channels=2 and lanes=16,channels=1");
   }
   if (two_stages && configuration.stages != 2) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: stages=%lld is not allowed; %s takes 2",
@@ -132,10 +142,13 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
                        BackwardConfiguration& configuration) {
   const bool general = needs_general_kernel(problem);
   const std::int64_t tiles = ceil_div(problem.seqlen, 32);
-  configuration = {.channels_per_lane = general ? 1 : 2, .warps = general ? 4 : 8, .splits = 1};
+  const std::int64_t most_channels = general ? 1 : most_channels_per_lane(problem);
+  configuration = {.channels_per_lane = most_channels, .warps = general ? 4 : 8, .splits = 1};
   const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
   // Ragged rows take more shared memory: of the blocks with two channels a lane only one would fit a multiprocessor.
   if (problem.seqlen % 4 != 0) configuration.channels_per_lane = 1;
+  // Input factors with an exponential of their own leave no registers for two channels.
+  if (problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
   // Two blocks a multiprocessor fill it. Short sequences are not worth a second pass over the adjoint.
   if (blocks() * 2 < device.multiprocessors * 3 && tiles < 64) configuration.channels_per_lane = 1;
   if (blocks() * 2 < device.multiprocessors * 3) {
@@ -148,11 +161,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
       {"splits", &configuration.splits, {}, std::min(tiles, BackwardConfiguration::kMaxSplits)},
   };
   if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
-  if (configuration.warps != (general ? 4 : 8) || (general && configuration.channels_per_lane != 1)) {
+  if (configuration.warps != (general ? 4 : 8) || configuration.channels_per_lane > most_channels) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: no backward kernel has %s; %s",
                 to_string(configuration).c_str(),
-                general ? "for dstate > 16, fixed B or C, or deltaA there is channels=1,warps=4"
-                        : "there are channels=1,warps=8 and channels=2,warps=8");
+                general              ? "for dstate > 16, fixed B or C, or deltaA there is channels=1,warps=4"
+                : most_channels == 1 ? "with complex weights there is channels=1,warps=8"
+                                     : "there are channels=1,warps=8 and channels=2,warps=8");
   }
   // As many as there are: all but the last take the same number of tiles.
   configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));

@@ -37,6 +37,9 @@ struct BackwardConfiguration {
   static constexpr std::int64_t kMaxSplits = 4096;
 };
 
+// Of the kernels for up to 16 states: complex ones fill a lane's registers with one channel.
+std::int64_t most_channels_per_lane(const lrnnx_selective_scan_problem& problem);
+
 bool needs_general_kernel(const lrnnx_selective_scan_problem& problem);
 
 // The problem's own configuration if it names one, else the choice for this device. Fails on an unknown key, a value
