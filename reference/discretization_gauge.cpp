@@ -18,6 +18,9 @@ Gauge function_value(double size, double absolute, double running, double floor)
   return size == 0.0 ? Gauge() : Gauge(size, absolute, running, floor);
 }
 
+// change: |x f'(x)|
+Gauge transition_value(double size, double change, double floor) { return {size, size + change, size + change, floor}; }
+
 // Calls visit(n, e^(scale Re A_n)) for every state, a few at a time so that the exponentials are computed side by side.
 template <class Weight, class Visit>
 void for_each_exponential(const ConstStatesView<Weight>& A, double scale, Visit visit) {
@@ -34,8 +37,8 @@ void for_each_exponential(const ConstStatesView<Weight>& A, double scale, Visit 
 
 // e^z = transition, z = A step: |z e^z| is its change.
 Gauge exponential(double weight, double step, double step_error, double e) {
-  const double change = times(e, weight * std::abs(step));
-  return {e, e, e + change * (1.0 + step_error), 1.0 + times(e, weight)};
+  const double change = times(e, weight * std::abs(step) * (1.0 + step_error));
+  return transition_value(e, change, 1.0 + times(e, weight));
 }
 
 // Derivatives of e^z by step and weight: times |A|, times |step|. The condition now counts into `absolute` too.
@@ -97,9 +100,8 @@ template <class Weight>
 Gauge bilinear_transition(Weight A, const Steps<Gauge>& steps) {
   const Resolvent R(A, steps.dtA, steps.dtA_error);
   const double size = modulus(1.0 + 0.5 * steps.dtA * A) * R.size;
-  // (1 + w) R crosses 0 at w = -1, where its change, 2 |w| R^2, is all there is.
-  const double change = 2.0 * R.size * R.change;
-  return {size, std::max(size, change / (1.0 + steps.dtA_error)), size + change, 1.0 + modulus(A) * R.size * R.size};
+  // At w = -1, where it is 0, its change, 2 |w| R^2, is all there is.
+  return transition_value(size, 2.0 * R.size * R.change, 1.0 + modulus(A) * R.size * R.size);
 }
 
 template <class Weight>
@@ -119,9 +121,8 @@ Gauge resolvent_square(double factor, double factor_error, const Resolvent& R) {
 
 // 1 - 1 / (a^2 + 1/2): its change with a^2 is a^2 / (a^2 + 1/2)^2, all there is where it crosses 0.
 Gauge s7_transition(double a) {
-  const double square = a * a, r = 1.0 / (square + 0.5), size = std::abs(square - 0.5) * r;
-  const double change = std::min(square * r, 1.0) * r;
-  return {size, std::max(size, change), size + change, 1.0};
+  const double square = a * a, r = 1.0 / (square + 0.5);
+  return transition_value(std::abs(square - 0.5) * r, square * r * r, 1.0);
 }
 
 Gauge s7_by_step(double a) {
@@ -138,7 +139,7 @@ RglruGauges rglru_gauges(double A, double delta) {
   const double log = std::abs(std::log(A)), step = std::abs(delta), w = log * step;
   const double e = std::exp(-w), square = e * e, s = std::sqrt(-std::expm1(-2.0 * w));
   RglruGauges result;
-  result.transition = {e, e, e + times(e, w), 1.0 + times(e, log)};
+  result.transition = transition_value(e, times(e, w), 1.0 + times(e, log));
   result.transition_by_step =
       function_value(times(e, log), times(e, log * (1.0 + w)), times(e, log * (2.0 + w)), (log + 1.0) * (e + 1.0));
   const double by_weight = step * e / A;

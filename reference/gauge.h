@@ -78,14 +78,16 @@ inline Gauge operator*(const Gauge& x, const Gauge& y) {
 
 inline Gauge real_part(const Gauge& x) { return x; }
 
-// The product that recurs at every step is bounded to first order, or its reach would double with each.
-//   lost(a h) = |a| lost(h) + lost(a) |h| + 1
+// The product that recurs at every step, to first order, or its change and its reach would grow like powers:
+//   change(a h) = |a| change(h) + change(a) |h|      lost(a h) = |a| lost(h) + lost(a) |h| + 1
+// where absolute = size + change and reach = size + lost. A product of exponentials thereby counts as the one
+// exponential that it is, with the condition of its whole exponent.
 template <>
 struct Carry<Gauge> {
   Gauge operator()(const Gauge& transition, const Gauge& state) const {
     Gauge next;
     next.size = transition.size * state.size;
-    next.absolute = transition.absolute * state.absolute;
+    next.absolute = transition.size * state.absolute + (transition.absolute - transition.size) * state.size;
     next.running = transition.size * state.running + transition.running * state.size;
     next.reach = transition.size * state.reach + (transition.reach - transition.size) * state.size +
                  (state.size > 0 ? 1.0 : 0.0);
