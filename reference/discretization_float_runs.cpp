@@ -2,6 +2,7 @@
 // run's argument, and moved to the others' by its derivatives.
 #include "reference/discretization_float_runs.h"
 
+#include <algorithm>
 #include <type_traits>
 
 namespace lrnnx::reference {
@@ -40,15 +41,12 @@ struct Jet {
 
 template <class Weight>
 RunsOf<Weight> at_each(const RunsOf<Weight>& z, const Jet<Weight>& jet) {
-  RunsOf<Weight> result;
-  const bool same = same_runs(z);
-  for (int run = 0; run < kFloatRuns; ++run) {
-    Weight value = jet.value;
-    if (run > 0 && !same) {
+  RunsOf<Weight> result(jet.value);
+  if (!same_runs(z)) {
+    for (int run = 1; run < kFloatRuns; ++run) {
       const Weight d = argument(z, run) - argument(z, 0);
-      value += d * (jet.first + 0.5 * d * jet.second);
+      set(result, run, jet.value + d * (jet.first + 0.5 * d * jet.second));
     }
-    set(result, run, value);
   }
   return off(result);
 }
@@ -76,22 +74,36 @@ std::array<Weight, 4> moments(Weight z) {
     for (int k = 1; k < 4; ++k) m[k] = (e - static_cast<double>(k) * m[k - 1]) / z;
     return m;
   }
-  constexpr int kDegree = 20;  // 2^21 / 21! = 4e-14
+  struct Series {  // 1 / (j! (j + 4))
+    std::array<double, 21> coefficients{};
+    constexpr Series() {
+      double factorial = 1.0;
+      for (int j = 0; j < 21; factorial *= ++j) coefficients[j] = 1.0 / (factorial * (j + 4));
+    }
+  };
+  static constexpr Series kSeries;  // to 2^21 / 21! = 4e-14
   m[3] = Weight(0.0);
-  Weight power(1.0);  // z^j / j!
-  for (int j = 0; j <= kDegree; ++j) {
-    m[3] += power / static_cast<double>(j + 4);
-    power *= z / static_cast<double>(j + 1);
-  }
-  for (int k = 3; k > 0; --k) m[k - 1] = (e - z * m[k]) / static_cast<double>(k);
+  for (int j = 20; j >= 0; --j) m[3] = m[3] * z + kSeries.coefficients[j];
+  for (int k = 3; k > 0; --k) m[k - 1] = (e - z * m[k]) * (1.0 / k);
   return m;
 }
 
-template <class Weight>
-void exponentials(const ConstStatesView<Weight>& A, FloatRuns step, StatesView<RunsOf<Weight>> result) {
+void exponentials(const ConstStatesView<double>& A, FloatRuns step, StatesView<FloatRuns> result) {
+  constexpr Eigen::Index kWidth = 8;  // side by side
+  for (Eigen::Index first = 0; first < A.size(); first += kWidth) {
+    const Eigen::Index count = std::min(kWidth, A.size() - first);
+    Eigen::Array<double, kWidth, 1> e = Eigen::Array<double, kWidth, 1>::Zero();
+    for (Eigen::Index i = 0; i < count; ++i) e[i] = product(A[first + i], step)[0];
+    e = e.exp();
+    for (Eigen::Index i = 0; i < count; ++i) {
+      result[first + i] = at_each<double>(product(A[first + i], step), {e[i], e[i], e[i]});
+    }
+  }
+}
+void exponentials(const ConstStatesView<Complex>& A, FloatRuns step, StatesView<ComplexFloatRuns> result) {
   for (Eigen::Index n = 0; n < A.size(); ++n) {
     const auto z = product(A[n], step);
-    result[n] = at_each<Weight>(z, exponential(argument(z, 0)));
+    result[n] = at_each<Complex>(z, exponential(argument(z, 0)));
   }
 }
 
@@ -107,15 +119,15 @@ void discretize_as(Discretization discretization, const ConstStatesView<Weight>&
   const Runs one(1.0);
   switch (discretization) {
     case Discretization::mamba:
-      exponentials<Weight>(A, steps.dtA, transition);
+      exponentials(A, steps.dtA, transition);
       input.setConstant(one * steps.dt);
       return;
     case Discretization::dirac:
-      exponentials<Weight>(A, steps.dtA, transition);
+      exponentials(A, steps.dtA, transition);
       input.setConstant(one);
       return;
     case Discretization::zoh:  // dt m_0(A dt)
-      exponentials<Weight>(A, steps.dtA, transition);
+      exponentials(A, steps.dtA, transition);
       for (Eigen::Index n = 0; n < A.size(); ++n) {
         const auto z = product(A[n], steps.dt);
         const auto m = moments(argument(z, 0));
@@ -124,9 +136,9 @@ void discretize_as(Discretization discretization, const ConstStatesView<Weight>&
       return;
     case Discretization::bilinear:
       for (Eigen::Index n = 0; n < A.size(); ++n) {
-        const Runs w = half_product(A[n], steps.dtA);
-        transition[n] = (one + w) * reciprocal(one - w);
-        input[n] = reciprocal(one - half_product(A[n], steps.dt)) * steps.dt;
+        const Runs w = half_product(A[n], steps.dtA), r = reciprocal(one - w);
+        transition[n] = (one + w) * r;
+        input[n] = (steps.same ? r : reciprocal(one - half_product(A[n], steps.dt))) * steps.dt;
       }
       return;
     case Discretization::s7: {
@@ -176,7 +188,7 @@ void differentiate_as(Discretization discretization, const ConstStatesView<Weigh
     case Discretization::bilinear:
       for (Eigen::Index n = 0; n < A.size(); ++n) {
         const Runs by_transition = reciprocal(one - half_product(A[n], steps.dtA));
-        const Runs by_input = reciprocal(one - half_product(A[n], steps.dt));
+        const Runs by_input = steps.same ? by_transition : reciprocal(one - half_product(A[n], steps.dt));
         const Runs square = by_transition * by_transition;
         slopes.transition_by_step[n] = square * Runs(A[n]);
         slopes.transition_by_weight[n] = square * steps.dtA;

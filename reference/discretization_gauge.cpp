@@ -97,16 +97,13 @@ struct Resolvent {
 };
 
 template <class Weight>
-Gauge bilinear_transition(Weight A, const Steps<Gauge>& steps) {
-  const Resolvent R(A, steps.dtA, steps.dtA_error);
+Gauge bilinear_transition(Weight A, const Steps<Gauge>& steps, const Resolvent& R) {
   const double size = modulus(1.0 + 0.5 * steps.dtA * A) * R.size;
   // At w = -1, where it is 0, its change, 2 |w| R^2, is all there is.
   return transition_value(size, 2.0 * R.size * R.change, 1.0 + modulus(A) * R.size * R.size);
 }
 
-template <class Weight>
-Gauge bilinear_input(Weight A, const Steps<Gauge>& steps) {
-  const Resolvent R(A, steps.dt, steps.dt_error);
+Gauge bilinear_input(const Steps<Gauge>& steps, const Resolvent& R) {
   const double size = std::abs(steps.dt) * R.size;
   const double running = size * (1.0 + R.size * steps.dt_error + R.change);
   return function_value(size, size * (1.0 + R.size * steps.dt_error), running, 1.0 + R.size * R.size);
@@ -222,8 +219,9 @@ void discretize(Discretization discretization, const ConstStatesView<Weight>& A,
       return;
     case Discretization::bilinear:
       for (Eigen::Index n = 0; n < A.size(); ++n) {
-        transition[n] = bilinear_transition(A[n], steps);
-        input[n] = bilinear_input(A[n], steps);
+        const Resolvent R(A[n], steps.dtA, steps.dtA_error);
+        transition[n] = bilinear_transition(A[n], steps, R);
+        input[n] = bilinear_input(steps, steps.same ? R : Resolvent(A[n], steps.dt, steps.dt_error));
       }
       return;
     case Discretization::s7:
@@ -268,7 +266,8 @@ void differentiate(Discretization discretization, const ConstStatesView<Weight>&
       return;
     case Discretization::bilinear:
       for (Eigen::Index n = 0; n < A.size(); ++n) {
-        const Resolvent transition_R(A[n], steps.dtA, steps.dtA_error), input_R(A[n], steps.dt, steps.dt_error);
+        const Resolvent transition_R(A[n], steps.dtA, steps.dtA_error);
+        const Resolvent input_R = steps.same ? transition_R : Resolvent(A[n], steps.dt, steps.dt_error);
         const double dtA = std::abs(steps.dtA), dt = std::abs(steps.dt);
         slopes.transition_by_step[n] = resolvent_square(modulus(A[n]), 0.0, transition_R);
         slopes.transition_by_weight[n] = resolvent_square(dtA, steps.dtA_error, transition_R);

@@ -45,15 +45,14 @@ FloatRuns each(FloatRuns x, Function function) {
   return result;
 }
 
-// Moves each run by its ulps.
+// Moves each run by its ulps; zeros, subnormal and infinite numbers stay.
 inline FloatRuns off_by_ulps(FloatRuns x) {
-  for (int run = 1; run < kFloatRuns; ++run) {
-    const float value = x[run];
-    if (std::abs(value) >= std::numeric_limits<float>::min() && std::isfinite(value)) {
-      x.lanes[run] = std::bit_cast<float>(std::bit_cast<int32_t>(value) + kUlpsOff[run]);
-    }
-  }
-  return x;
+  using Bits = int32_t __attribute__((vector_size(16)));
+  constexpr Bits kUlps = {kUlpsOff[0], kUlpsOff[1], kUlpsOff[2], 0};
+  constexpr int32_t kExponent = 0x7f800000;
+  const Bits bits = std::bit_cast<Bits>(x.lanes), exponent = bits & kExponent;
+  const Bits normal = (exponent != 0) & (exponent != kExponent);
+  return std::bit_cast<FloatRuns::Lanes>(bits + (kUlps & normal));
 }
 
 inline FloatRuns exp(FloatRuns x) {
@@ -80,18 +79,13 @@ inline ComplexFloatRuns& operator+=(ComplexFloatRuns& x, ComplexFloatRuns y) { r
 inline ComplexFloatRuns conj(ComplexFloatRuns x) { return {x.re, -x.im}; }
 inline FloatRuns real_part(ComplexFloatRuns x) { return x.re; }
 
-// 1 / x by the conjugate, scaled so that |x|^2 neither overflows nor underflows.
+// 1 / x by the conjugate, scaled where |x|^2 would overflow or underflow.
 inline ComplexFloatRuns reciprocal(ComplexFloatRuns x) {
-  ComplexFloatRuns result;
-  for (int run = 0; run < kFloatRuns; ++run) {
-    int exponent = 0;
-    std::frexp(std::max(std::abs(x.re[run]), std::abs(x.im[run])), &exponent);
-    const float re = std::ldexp(x.re[run], -exponent), im = std::ldexp(x.im[run], -exponent);
-    const float square = re * re + im * im;
-    result.re.lanes[run] = std::ldexp(re / square, -exponent);
-    result.im.lanes[run] = std::ldexp(-im / square, -exponent);
-  }
-  return {off_by_ulps(result.re), off_by_ulps(result.im)};
+  constexpr float kScale = 0x1p-80f;
+  const float size = std::max(std::abs(x.re[0]), std::abs(x.im[0]));
+  const FloatRuns scale(size > 0x1p40f ? kScale : size < 0x1p-40f ? 1 / kScale : 1.0f);
+  const FloatRuns re = x.re * scale, im = x.im * scale, r = scale / (re * re + im * im);
+  return {off_by_ulps(re * r), off_by_ulps(-im * r)};
 }
 inline FloatRuns reciprocal(FloatRuns x) { return off_by_ulps(FloatRuns(1.0) / x); }
 
