@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,7 +14,6 @@
 #include "harness/ceilings_cuda.h"
 #include "harness/cpu_cache.h"
 #include "harness/stats.h"
-#include "harness/timing.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -50,9 +50,17 @@ nlohmann::ordered_json or_null(const std::optional<Value>& value) {
 
 }  // namespace
 
-Ceilings measure_ceilings(Backend& backend) {
+Ceilings measure_ceilings(Backend& backend, Timer& timer, bool prove_cpu_flush) {
   Ceilings ceilings;
   ceilings.backend = backend.name();
+  std::function<void()> nothing = [] {
+#pragma omp parallel
+    { asm volatile(""); }
+  };
+  if (backend.name() == "cpu") {
+    ceilings.copy_bytes_per_second = copy_rate_of_all_threads();
+    ceilings.not_measured = {"exp2 rate", "issue rate", "clock"};
+  }
 #ifdef LRNNX_WITH_CUDA
   if (backend.name() == "cuda") {
     const CudaRates rates = measure_cuda_rates(backend.stream());
@@ -60,16 +68,14 @@ Ceilings measure_ceilings(Backend& backend) {
     ceilings.exp2_per_second = rates.exp2_per_second;
     ceilings.issue_slots_per_second = rates.fma_per_second;
     ceilings.clock_hz = rates.clock_hz;
-    const auto timer = make_timer(backend);
-    const Measurement empty = measure(
-        *timer, [&] { launch_empty_kernel(backend.stream()); },
-        {.cache = CacheState::warm, .min_samples = 100, .min_seconds = 0}, "empty kernel");
-    ceilings.empty_launch_ms = summarize(empty.samples_ms).median;
-    return ceilings;
+    nothing = [&backend] { launch_empty_kernel(backend.stream()); };
   }
 #endif
-  ceilings.copy_bytes_per_second = copy_rate_of_all_threads();
-  ceilings.not_measured = {"exp2 rate", "issue rate", "clock"};
+  const Measurement empty =
+      measure(timer, nothing, {.cache = CacheState::warm, .min_samples = 100, .min_seconds = 0, .timeout_seconds = 1},
+              "empty kernel");
+  if (!empty.samples_ms.empty()) ceilings.empty_launch_ms = summarize(empty.samples_ms).median;
+  if (backend.name() != "cpu" || prove_cpu_flush) ceilings.flush = prove_flush(timer, backend);
   return ceilings;
 }
 
@@ -80,6 +86,10 @@ nlohmann::ordered_json to_json(const Ceilings& ceilings) {
           {"issue_slots_per_second", or_null(ceilings.issue_slots_per_second)},
           {"clock_hz", or_null(ceilings.clock_hz)},
           {"empty_launch_ms", or_null(ceilings.empty_launch_ms)},
+          {"flush", ceilings.flush ? nlohmann::ordered_json{{"bytes", ceilings.flush->bytes},
+                                                            {"cold_benefit", ceilings.flush->cold_benefit},
+                                                            {"warm_benefit", ceilings.flush->warm_benefit}}
+                                   : nlohmann::ordered_json(nullptr)},
           {"not_measured", ceilings.not_measured}};
 }
 
@@ -88,12 +98,17 @@ Ceilings ceilings_from_json(const nlohmann::ordered_json& json) {
     const auto& value = json.at(key);
     return value.is_null() ? std::optional<double>() : value.get<double>();
   };
+  std::optional<FlushProof> flush;
+  if (const auto proof = json.value("flush", nlohmann::ordered_json()); proof.is_object())
+    flush = {
+        .bytes = proof.at("bytes"), .cold_benefit = proof.at("cold_benefit"), .warm_benefit = proof.at("warm_benefit")};
   return {.backend = json.at("backend"),
           .copy_bytes_per_second = json.at("copy_bytes_per_second"),
           .exp2_per_second = optional("exp2_per_second"),
           .issue_slots_per_second = optional("issue_slots_per_second"),
           .clock_hz = optional("clock_hz"),
           .empty_launch_ms = optional("empty_launch_ms"),
+          .flush = flush,
           .not_measured = json.at("not_measured")};
 }
 
@@ -103,7 +118,13 @@ std::string to_string(const Ceilings& ceilings) {
   if (ceilings.issue_slots_per_second)
     text += fmt::format(", issue (fma) {:.2f} T/s", 1e-12 * *ceilings.issue_slots_per_second);
   if (ceilings.clock_hz) text += fmt::format(", SM clock {:.0f} MHz", 1e-6 * *ceilings.clock_hz);
-  if (ceilings.empty_launch_ms) text += fmt::format(", empty kernel {:.4f} ms", *ceilings.empty_launch_ms);
+  if (ceilings.empty_launch_ms)
+    text += fmt::format(", {} {:.4f} ms", ceilings.backend == "cpu" ? "empty parallel region" : "empty kernel",
+                        *ceilings.empty_launch_ms);
+  if (ceilings.flush)
+    text += fmt::format(", cold: {:.1f} % of a time is left to gain after overwriting {} MiB ({:.0f} % if warm)",
+                        100 * ceilings.flush->cold_benefit, ceilings.flush->bytes >> 20,
+                        100 * ceilings.flush->warm_benefit);
   if (!ceilings.not_measured.empty()) text += fmt::format("; not measured: {}", fmt::join(ceilings.not_measured, ", "));
   return text;
 }

@@ -98,6 +98,16 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void empty_kernel() {}
 
+__global__ void __launch_bounds__(kThreads) read_kernel(const float4* __restrict__ data, long long count) {
+  const long long stride = static_cast<long long>(gridDim.x) * kThreads;
+  for (long long i = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += stride) {
+    float4 value;
+    asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+                 : "l"(data + i));
+  }
+}
+
 double measure_copy(cudaStream_t stream, int sm_count) {
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;
@@ -163,6 +173,16 @@ CudaRates measure_cuda_rates(void* stream_pointer) {
 
 void launch_empty_kernel(void* stream) {
   empty_kernel<<<1, 1, 0, static_cast<cudaStream_t>(stream)>>>();
+  LRNNX_CUDA_CHECK(cudaGetLastError());
+}
+
+void launch_read_kernel(void* stream, const void* data, int64_t bytes) {
+  int device = 0;
+  int sm_count = 0;
+  LRNNX_CUDA_CHECK(cudaGetDevice(&device));
+  LRNNX_CUDA_CHECK(cudaDeviceGetAttribute(&sm_count, cudaDevAttrMultiProcessorCount, device));
+  read_kernel<<<2 * sm_count, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+      static_cast<const float4*>(data), bytes / static_cast<int64_t>(sizeof(float4)));
   LRNNX_CUDA_CHECK(cudaGetLastError());
 }
 

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "harness/backend.h"
+#include "harness/flush_probe.h"
+#include "harness/timing.h"
 
 namespace lrnnx::bench {
 
@@ -17,11 +19,14 @@ struct Ceilings {
   std::optional<double> exp2_per_second;         // ex2.approx
   std::optional<double> issue_slots_per_second;  // measured as independent fused multiply-adds
   std::optional<double> clock_hz;                // of an SM, under the multiply-add load
-  std::optional<double> empty_launch_ms;         // what the timer gives for a kernel that does nothing
-  std::vector<std::string> not_measured;         // in words
+  std::optional<double> empty_launch_ms;  // what the timer gives for a kernel, or a parallel region, that does nothing
+  std::optional<FlushProof> flush;        // how cold a cold sample is
+  std::vector<std::string> not_measured;  // in words
 };
 
-Ceilings measure_ceilings(Backend& backend);
+// With the timer that will take the samples; its flush is grown until it is proven to suffice. That takes a second on a
+// processor, and is done there only if `prove_cpu_flush`.
+Ceilings measure_ceilings(Backend& backend, Timer& timer, bool prove_cpu_flush);
 
 nlohmann::ordered_json to_json(const Ceilings& ceilings);
 // The inverse; throws nlohmann::json::exception if a key is missing or of another type.

@@ -1,6 +1,8 @@
 // Rates of a CUDA device, found by kernels that each keep one unit busy.
 #pragma once
 
+#include <cstdint>
+
 namespace lrnnx::bench {
 
 struct CudaRates {
@@ -14,5 +16,8 @@ struct CudaRates {
 CudaRates measure_cuda_rates(void* stream);
 
 void launch_empty_kernel(void* stream);
+
+// Reads `bytes` of device memory, a multiple of 16.
+void launch_read_kernel(void* stream, const void* data, int64_t bytes);
 
 }  // namespace lrnnx::bench

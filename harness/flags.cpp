@@ -53,22 +53,25 @@ void add_duration_flag(CLI::App& command, const std::string& flag, std::optional
       ->type_name("DURATION");
 }
 
-void add_threshold_flag(CLI::App& command, double& threshold) {
+void add_percent_flag(CLI::App& command, const std::string& flag, double& fraction, const std::string& description) {
   command
       .add_option_function<std::string>(
-          "--threshold",
-          [&threshold](const std::string& text) {
+          flag,
+          [flag, &fraction](const std::string& text) {
             std::string_view digits = text;
             if (digits.ends_with('%')) digits.remove_suffix(1);
             const auto value = parse_number(digits);
-            if (!value || !(*value >= 0 && *value < 100))
-              throw UsageError(
-                  fmt::format("--threshold '{}': expected percent from 0 to below 100, such as 1.5", text));
-            threshold = *value / 100;
+            if (!value || !(*value >= 0))
+              throw UsageError(fmt::format("{} '{}': expected percent, 0 or more, such as 1.5", flag, text));
+            fraction = *value / 100;
           },
-          "Percent by which a median has to change to be FAST or SLOW")
+          description)
       ->type_name("PERCENT")
-      ->default_str(fmt::format("{:g}", 100 * threshold));
+      ->default_str(fmt::format("{:g}", 100 * fraction));
+}
+
+void add_threshold_flag(CLI::App& command, double& threshold) {
+  add_percent_flag(command, "--threshold", threshold, "Percent by which a median has to change to be FAST or SLOW");
 }
 
 }  // namespace lrnnx::bench

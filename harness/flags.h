@@ -14,7 +14,10 @@ CLI::Validator seconds(bool zero_allowed);
 void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,
                        const std::string& description);
 
-// --threshold PERCENT, kept as a fraction.
+// FLAG PERCENT from 0 on, kept as a fraction.
+void add_percent_flag(CLI::App& command, const std::string& flag, double& fraction, const std::string& description);
+
+// --threshold of a comparison.
 void add_threshold_flag(CLI::App& command, double& threshold);
 
 }  // namespace lrnnx::bench

@@ -24,7 +24,7 @@ int run_info(bool json) {
       text += fmt::format("{:<30}skipped: {}\n", "ceilings." + name, *why);
       continue;
     }
-    const Ceilings measured = measure_ceilings(there);
+    const Ceilings measured = measure_ceilings(there, *make_timer(there), true);
     ceilings[name] = to_json(measured);
     text += fmt::format("{:<30}{}\n", "ceilings." + name, to_string(measured));
   }

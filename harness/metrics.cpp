@@ -80,12 +80,19 @@ const Metric kMetrics[] = {
      [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_deviation) : Value(); }},
     {"samples", "", "launches timed", "samples", Shown::always, "{}",
      [](const Row& row) -> Value { return row.summary ? Value(static_cast<int64_t>(row.summary->count)) : Value(); }},
-    {"sampling", "", "complete; timed out or stopped: before there were enough samples", "sampling", Shown::if_varies,
-     "",
+    {"sampling", "", "why it ended: quiet or settled (the noise), timed out, or stopped by a signal", "sampling",
+     Shown::never, "",
      [](const Row& row) -> Value {
-       if (!row.measurement) return {};
-       return row.measurement->stopped ? "stopped" : row.measurement->timed_out ? "timed out" : "complete";
+       return row.measurement ? Value(std::string(to_string(row.measurement->stopped))) : Value();
      }},
+    {"throttled", "", "samples left out because the clock was below 75 % of nominal", "throttled", Shown::if_varies,
+     "{}",
+     [](const Row& row) -> Value {
+       return row.measurement && row.measurement->throttled > 0 ? Value(row.measurement->throttled) : Value();
+     }},
+    {"batched_ms", "ms", "of one launch among many in one graph, warm; of launches too short to time alone",
+     "batched ms", Shown::if_varies, "{:.4f}",
+     [](const Row& row) -> Value { return row.batched_ms ? Value(*row.batched_ms) : Value(); }},
     {"floor_ms", "ms", "least time that the machine's measured ceilings allow with cold caches", "floor ms",
      Shown::always, "{:.4f}", [](const Row& row) -> Value { return row.floor ? Value(row.floor->ms) : Value(); }},
     {"floor_fraction", "%", "floor over median", "of floor", Shown::always, "{:.1f} %",
@@ -95,6 +102,13 @@ const Metric kMetrics[] = {
      }},
     {"binds", "", "unit that the floor keeps busy", "binds", Shown::always, "",
      [](const Row& row) -> Value { return row.floor ? Value(row.floor->binds) : Value(); }},
+    {"gelements_per_s", "G/s", "elements of the sequence (batch * dim * seqlen) over the median time", "G elements/s",
+     Shown::never, "{:.2f}",
+     [](const Row& row) {
+       const Shape& shape = row.problem.shape;
+       return per_nanosecond(
+           row, static_cast<double>(shape.batch) * static_cast<double>(shape.dim) * static_cast<double>(shape.seqlen));
+     }},
     {"gb_per_s", "GB/s", "least bytes over the median time", "GB/s", Shown::always, "{:.1f}",
      [](const Row& row) { return per_nanosecond(row, row.cost.bytes); }},
     {"gupdates_per_s", "G/s", "state updates (batch * dim * seqlen * dstate) over the median time", "G updates/s",
@@ -118,7 +132,8 @@ const Metric kMetrics[] = {
          if (!(tensor.rel_l2 <= worst) && !std::isnan(worst)) worst = tensor.rel_l2;  // a NaN is the worst
        return worst;
      }},
-    {"verdict", "", "passed, failed, skipped, error, unchecked, or invalid (faster than the machine can be)", "verdict",
+    {"verdict", "",
+     "passed, failed, skipped, error, unchecked, or invalid (faster than the machine can be, or throttled)", "verdict",
      Shown::always, "", [](const Row& row) -> Value { return std::string(to_string(row.verdict)); }},
     {"exit_code", "", "of a program that runs only this row", "exit code", Shown::never, "{}",
      [](const Row& row) -> Value { return static_cast<int64_t>(row.exit_code); }},

@@ -24,7 +24,7 @@ enum class Verdict {
   skipped,    // this machine or this build does not compute it
   error,      // the variant or the machine broke
   unchecked,  // timed without asking the oracle
-  invalid     // a cold time that would need more than the measured copy rate
+  invalid     // a time that cannot be true, or was taken while the machine throttled
 };
 const char* to_string(Verdict verdict);
 
@@ -40,7 +40,8 @@ struct Row {
   std::optional<Measurement> measurement;
   std::optional<Summary> summary;  // of the measurement's samples
   Cost cost;
-  std::optional<Floor> floor;  // of a cold row
+  std::optional<double> batched_ms;  // of one launch among many, if one alone is too short to time
+  std::optional<Floor> floor;        // of a cold row
   std::optional<lrnnx_memory> memory;
   std::string configuration;
 };

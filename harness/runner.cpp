@@ -3,10 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "harness/case.h"
 #include "harness/error.h"
+#include "harness/profiler_range.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -39,8 +42,11 @@ nlohmann::ordered_json to_json(const RunOptions& options) {
   for (const CacheState state : options.states) states.push_back(to_string(state));
   return {{"check", options.check},
           {"cache", states},
+          {"profile", options.profile},
+          {"warmup", options.measure.warmup},
           {"min_samples", options.measure.min_samples},
           {"min_seconds", options.measure.min_seconds},
+          {"max_noise", options.measure.max_noise},
           {"timeout_seconds", options.measure.timeout_seconds}};
 }
 
@@ -50,8 +56,11 @@ RunOptions run_options_from_json(const nlohmann::ordered_json& json) {
   options.states.clear();
   for (const auto& state : json.at("cache"))
     options.states.push_back(state == to_string(CacheState::warm) ? CacheState::warm : CacheState::cold);
+  options.profile = json.at("profile");
+  options.measure.warmup = json.at("warmup");
   options.measure.min_samples = json.at("min_samples");
   options.measure.min_seconds = json.at("min_seconds");
+  options.measure.max_noise = json.at("max_noise");
   options.measure.timeout_seconds = json.at("timeout_seconds");
   return options;
 }
@@ -96,7 +105,21 @@ std::vector<Row> Runner::check_and_time(Row& row) {
     row.reason = *why;
     return {row};
   }
+  const std::string line = to_string(row.problem);
+  const ProfilerRange whole(line.c_str());
+  if (options_.profile) {
+    Case prepared(row.problem, backend);
+    row.verdict = Verdict::unchecked;
+    row.exit_code = ExitCode::ok;
+    row.configuration = prepared.configuration();
+    row.note = "launched once for a profiler";
+    const ProfilerRange launch("launch");
+    prepared.launch();
+    backend.synchronize();
+    return {row};
+  }
   if (options_.check) {
+    const ProfilerRange checking("checking");
     on_phase("checking");
     row.check = checker_.check(row.problem, backend);
     row.verdict = verdict_of(row.check->status);
@@ -106,6 +129,7 @@ std::vector<Row> Runner::check_and_time(Row& row) {
   } else {
     row.verdict = Verdict::unchecked;
   }
+  const ProfilerRange timing("timing");
   on_phase("timing");
   Timer& timer = timer_of(backend);
   const Ceilings& ceilings = ceilings_.at(row.problem.backend);
@@ -122,11 +146,26 @@ std::vector<Row> Runner::check_and_time(Row& row) {
     row.floor.reset();  // what lies in a cache is read faster than the floor supposes
     if (state == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
     row.measurement = measure(
-        timer, [&] { prepared.launch(); }, measure_options, to_string(row.problem));
-    row.summary = summarize(row.measurement->samples_ms);
+        timer, [&] { prepared.launch(); }, measure_options, line);
+    row.summary.reset();
+    if (!row.measurement->samples_ms.empty()) row.summary = summarize(row.measurement->samples_ms);
     rows.push_back(judged(row, ceilings));
+    Row& finished = rows.back();
+    if (!finished.summary || !ceilings.empty_launch_ms) continue;
+    if (finished.summary->median < kShortLaunch * *ceilings.empty_launch_ms)
+      finished.batched_ms = batched_ms(timer, prepared);
   }
   return rows;
+}
+
+double Runner::batched_ms(Timer& timer, Case& prepared) {
+  constexpr int kLaunches = 100;
+  MeasureOptions options = options_.measure;
+  options.cache = CacheState::warm;
+  options.min_seconds = std::min(options.min_seconds, 0.1);
+  const auto launches = timer.batched([&] { prepared.launch(); }, kLaunches);
+  const Measurement measurement = measure(timer, launches, options, "batch of " + to_string(prepared.problem()));
+  return measurement.samples_ms.empty() ? std::nan("") : summarize(measurement.samples_ms).median / kLaunches;
 }
 
 // Of this backend; made, with its ceilings, when the first problem needs it.
@@ -134,13 +173,22 @@ Timer& Runner::timer_of(Backend& backend) {
   const std::string name(backend.name());
   std::unique_ptr<Timer>& timer = timers_[name];
   if (!timer) {
-    if (!ceilings_.contains(name)) ceilings_.emplace(name, measure_ceilings(backend));
     timer = make_timer(backend);
+    if (!ceilings_.contains(name)) ceilings_.emplace(name, measure_ceilings(backend, *timer, false));
+    if (const auto& flush = ceilings_.at(name).flush) timer->set_flush_bytes(flush->bytes);
   }
   return *timer;
 }
 
 Row judged(Row row, const Ceilings& ceilings) {
+  const auto doubt = [&row](const std::string& note) { row.note += row.note.empty() ? note : "; " + note; };
+  if (!row.summary) {
+    row.verdict = Verdict::invalid;
+    row.exit_code = ExitCode::wrong_numbers;
+    row.reason = fmt::format("all {} samples were taken below {:g} % of the nominal clock", row.measurement->throttled,
+                             100 * kLeastClockRatio);
+    return row;
+  }
   const double ms = row.summary->median;
   const double copy_ms = 1e3 * row.cost.bytes / ceilings.copy_bytes_per_second;
   if (row.cache == CacheState::cold && ms * kCopyTolerance < copy_ms) {
@@ -152,8 +200,10 @@ Row judged(Row row, const Ceilings& ceilings) {
         ms, copy_ms);
   }
   if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
-    row.note = fmt::format("within {:g} times an empty kernel", kShortLaunch);
-  if (row.summary->relative_spread() > kNoisySpread) row.note += row.note.empty() ? "noisy" : "; noisy";
+    doubt(fmt::format("within {:g} times an empty {}", kShortLaunch,
+                      ceilings.backend == "cpu" ? "parallel region" : "kernel"));
+  if (row.measurement->stopped == Stopped::timed_out) doubt("sampling timed out");
+  if (row.summary->relative_spread() > kNoisySpread) doubt("noisy");
   return row;
 }
 

@@ -19,11 +19,14 @@ struct RunOptions {
   bool check = true;
   std::vector<CacheState> states = {CacheState::cold};  // a row each
   MeasureOptions measure;                               // its cache state is set for each measurement
+  bool profile = false;                                 // launch each problem once for a profiler; take no times
 };
 
 // "check", "cache" and the settings of the sampling by their names; and back.
 nlohmann::ordered_json to_json(const RunOptions& options);
 RunOptions run_options_from_json(const nlohmann::ordered_json& json);
+
+class Case;
 
 class Runner {
  public:
@@ -42,6 +45,7 @@ class Runner {
  private:
   std::vector<Row> check_and_time(Row& row);
   Timer& timer_of(Backend& backend);
+  double batched_ms(Timer& timer, Case& prepared);
 
   RunOptions options_;
   Checker checker_;
@@ -53,7 +57,7 @@ class Runner {
 Row row_of(const Problem& problem, CacheState cache);
 
 // The row with the doubts about its time: invalid, with the exit code of wrong numbers, if a cold one is faster than
-// copying its bytes; a note if the time says little.
+// copying its bytes or if the machine throttled all the time; a note if the time says little.
 Row judged(Row row, const Ceilings& ceilings);
 
 }  // namespace lrnnx::bench

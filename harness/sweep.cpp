@@ -205,8 +205,7 @@ int run_sweep(const SweepOptions& options) {
   const Results& results = swept.results;
   const auto invalid =
       std::ranges::count_if(results.rows, [](const Json& row) { return verdict_of(row) == Verdict::invalid; });
-  if (invalid > 0)
-    fmt::print(stderr, "{} of {} rows invalid: faster than copying their bytes\n", invalid, results.rows.size());
+  if (invalid > 0) fmt::print(stderr, "{} of {} rows invalid\n", invalid, results.rows.size());
   int exit_code = exit_code_of(swept);
   std::string table = table_text(results);
   if (baseline) {
@@ -249,6 +248,13 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--min-time", options->run.measure.min_seconds, "Seconds of samples at least")
       ->check(seconds(true))
       ->capture_default_str();
+  command->add_option("--warmup", options->run.measure.warmup, "Launches before the first sample")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_percent_flag(
+      *command, "--max-noise", options->run.measure.max_noise,
+      "Percent of relative standard deviation that is low enough to stop sampling; else once it has settled");
   command->add_option("--timeout", options->run.measure.timeout_seconds, "Seconds to spend on one measurement at most")
       ->check(seconds(false))
       ->capture_default_str();
@@ -273,6 +279,8 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
           "Only every COUNT-th problem, beginning with the INDEX-th; see merge")
       ->type_name("INDEX/COUNT");
   command->add_flag("--dry-run", options->dry_run, "Print the problems and run none");
+  command->add_flag("--profile", options->run.profile,
+                    "For a profiler: launch each problem once, in this process, unchecked and untimed");
   command->add_flag("--in-process", options->in_process, "Start no child process: for a debugger");
   command->add_option("--json", options->json,
                       "Write everything, with every sample, to this file; - is stdout, in the table's place");
@@ -289,6 +297,7 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
     states.clear();
     if (flags->cold || !flags->warm) states.push_back(CacheState::cold);
     if (flags->warm) states.push_back(CacheState::warm);
+    if (flags->options.run.profile) flags->options.in_process = true;
     exit_code = run_sweep(flags->options);
   });
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
+#include <thread>
 
 #include "harness/cpu_cache.h"
 #include "harness/timing_cuda.h"
@@ -15,18 +17,51 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-class CpuTimer final : public Timer {
+constexpr int64_t kThrottledInARow = 10;
+constexpr std::chrono::milliseconds kThrottlePause(100);
+
+// Relative standard deviation of the samples so far, and of every number of them before (Welford's recurrence).
+class Noise {
  public:
-  CpuTimer() {
-    flush_.resize(static_cast<std::size_t>(std::max<int64_t>(2 * last_level_cache_bytes(), int64_t{64} << 20)));
+  void add(double ms) {
+    const auto count = static_cast<double>(history_.size() + 1);
+    const double change = ms - mean_;
+    mean_ += change / count;
+    squares_ += change * (ms - mean_);
+    history_.push_back(count > 1 && mean_ > 0 ? std::sqrt(squares_ / (count - 1)) / mean_ : 0);
+  }
+  double now() const { return history_.back(); }
+  bool has_settled() const {
+    constexpr double kChange = 0.1;
+    return std::all_of(history_.begin() + static_cast<std::ptrdiff_t>(history_.size() / 2), history_.end(),
+                       [this](double then) { return std::abs(then - now()) <= kChange * now(); });
   }
 
-  double sample(const std::function<void()>& launch, CacheState cache, const char*) override {
+ private:
+  std::vector<double> history_;
+  double mean_ = 0, squares_ = 0;
+};
+
+class CpuTimer final : public Timer {
+ public:
+  CpuTimer() { set_flush_bytes(std::max<int64_t>(2 * cache_bytes(), int64_t{64} << 20)); }
+
+  Sample sample(const std::function<void()>& launch, CacheState cache, const char*) override {
     if (cache == CacheState::cold) flush();
     const auto begin = Clock::now();
     launch();
-    return 1e3 * seconds_since(begin);
+    return {.ms = 1e3 * seconds_since(begin)};
   }
+
+  std::function<void()> batched(std::function<void()> launch, int count) override {
+    return [launch = std::move(launch), count] {
+      for (int i = 0; i < count; ++i) launch();
+    };
+  }
+
+  int64_t flush_bytes() const override { return static_cast<int64_t>(flush_.size()); }
+  void set_flush_bytes(int64_t bytes) override { flush_.resize(static_cast<std::size_t>(bytes)); }
+  int64_t cache_bytes() const override { return last_level_cache_bytes(); }
 
  private:
   // Every thread writes its part, so that private caches are flushed too.
@@ -55,26 +90,51 @@ std::unique_ptr<Timer> make_timer(Backend& backend) {
   return std::make_unique<CpuTimer>();
 }
 
+const char* to_string(Stopped why) {
+  switch (why) {
+    case Stopped::quiet:
+      return "quiet";
+    case Stopped::settled:
+      return "settled";
+    case Stopped::timed_out:
+      return "timed out";
+    case Stopped::signalled:
+      return "stopped";
+  }
+  return "?";
+}
+
 Measurement measure(Timer& timer, const std::function<void()>& launch, const MeasureOptions& options,
                     const std::string& name) {
   const auto begin = Clock::now();
-  launch();  // loads code and wakes clocks and threads, outside any timer: loading may wait for the device
+  // Loads code and wakes clocks and threads, outside any timer: loading may wait for the device.
+  for (int64_t i = 0; i < options.warmup; ++i) launch();
 
-  Measurement measurement{.cache = options.cache, .samples_ms = {}, .timed_out = false};
+  Measurement measurement{.cache = options.cache, .samples_ms = {}, .throttled = 0, .stopped = Stopped::quiet};
+  std::vector<double>& samples = measurement.samples_ms;
+  Noise noise;
   double total_ms = 0;
   while (true) {
-    const double ms = timer.sample(launch, options.cache, name.c_str());
-    measurement.samples_ms.push_back(std::round(ms * 1e6) / 1e6);  // no clock here resolves less than a nanosecond
-    total_ms += ms;
-    if (static_cast<int64_t>(measurement.samples_ms.size()) >= options.min_samples &&
-        total_ms >= 1e3 * options.min_seconds)
-      return measurement;
-    if (options.stop && *options.stop != 0) {
-      measurement.stopped = true;
+    const Sample sample = timer.sample(launch, options.cache, name.c_str());
+    if (sample.clock_ratio && *sample.clock_ratio < kLeastClockRatio) {
+      // An idle clock needs a few samples to come up, a hot device a pause to cool down.
+      if (++measurement.throttled % kThrottledInARow == 0) std::this_thread::sleep_for(kThrottlePause);
+    } else {
+      samples.push_back(std::round(sample.ms * 1e6) / 1e6);  // no clock here resolves less than a nanosecond
+      total_ms += sample.ms;
+      noise.add(sample.ms);
+    }
+    if (static_cast<int64_t>(samples.size()) >= options.min_samples && total_ms >= 1e3 * options.min_seconds) {
+      if (noise.now() <= options.max_noise) return measurement;
+      measurement.stopped = Stopped::settled;
+      if (noise.has_settled()) return measurement;
+    }
+    if (options.stop && *options.stop != 0 && !samples.empty()) {
+      measurement.stopped = Stopped::signalled;
       return measurement;
     }
     if (seconds_since(begin) >= options.timeout_seconds) {
-      measurement.timed_out = true;
+      measurement.stopped = Stopped::timed_out;
       return measurement;
     }
   }

@@ -7,9 +7,9 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <nvtx3/nvtx3.hpp>
 
 #include "harness/cuda_check.h"
+#include "harness/profiler_range.h"
 #include "harness/timing.h"
 
 namespace lrnnx::bench {
@@ -17,14 +17,14 @@ namespace {
 
 constexpr unsigned long long kBlockingLimitNs = 30'000'000'000ull;
 
-struct NvtxDomain {
-  static constexpr char const* name{"lrnnx-bench"};
-};
+// Long against the step of the global timer, which is up to a microsecond.
+constexpr unsigned long long kClockNs = 30'000;
 
 // Host memory that the device reads and writes while a kernel runs.
 struct Gate {
   int released;
   int expired;
+  long long clock_cycles, clock_ns;
 };
 
 __device__ unsigned long long global_nanoseconds() {
@@ -43,6 +43,16 @@ __global__ void hold_stream(volatile Gate* gate, unsigned long long limit_ns) {
       return;
     }
   }
+}
+
+// The clock of a multiprocessor while the device is as warm as the launch before left it.
+__global__ void measure_clock(Gate* gate, unsigned long long duration_ns) {
+  const unsigned long long begin_ns = global_nanoseconds();
+  const long long begin = clock64();
+  unsigned long long now_ns = begin_ns;
+  while (now_ns - begin_ns < duration_ns) now_ns = global_nanoseconds();
+  gate->clock_cycles = clock64() - begin;
+  gate->clock_ns = static_cast<long long>(now_ns - begin_ns);
 }
 
 struct EventDeleter {
@@ -67,14 +77,14 @@ class CudaTimer final : public Timer {
  public:
   explicit CudaTimer(cudaStream_t stream) : stream_(stream), start_(make_event()), stop_(make_event()) {
     int device = 0;
-    int l2_bytes = 0;
+    int clock_khz = 0;
     LRNNX_CUDA_CHECK(cudaGetDevice(&device));
-    LRNNX_CUDA_CHECK(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, device));
-    flush_bytes_ = std::max<std::size_t>(2 * static_cast<std::size_t>(l2_bytes), std::size_t{128} << 20);
-    void* memory = nullptr;
-    LRNNX_CUDA_CHECK(cudaMalloc(&memory, flush_bytes_));
-    flush_.reset(memory);
+    LRNNX_CUDA_CHECK(cudaDeviceGetAttribute(&l2_bytes_, cudaDevAttrL2CacheSize, device));
+    LRNNX_CUDA_CHECK(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, device));
+    nominal_hz_ = 1e3 * clock_khz;
+    set_flush_bytes(std::max<int64_t>(2 * int64_t{l2_bytes_}, int64_t{128} << 20));
 
+    void* memory = nullptr;
     LRNNX_CUDA_CHECK(cudaHostAlloc(&memory, sizeof(Gate), cudaHostAllocMapped));
     gate_.reset(static_cast<Gate*>(memory));
     LRNNX_CUDA_CHECK(cudaHostGetDevicePointer(&memory, gate_.get(), 0));
@@ -86,18 +96,20 @@ class CudaTimer final : public Timer {
 
   ~CudaTimer() override { cudaStreamSynchronize(stream_); }
 
-  double sample(const std::function<void()>& launch, CacheState cache, const char* name) override {
+  Sample sample(const std::function<void()>& launch, CacheState cache, const char* name) override {
     if (cache == CacheState::cold) flush();
     LRNNX_CUDA_CHECK(cudaStreamSynchronize(stream_));
 
-    *gate_ = {.released = 0, .expired = 0};
+    *gate_ = {};
     hold_stream<<<1, 1, 0, stream_>>>(device_gate_, kBlockingLimitNs);
     LRNNX_CUDA_CHECK(cudaGetLastError());
     try {
-      const nvtx3::scoped_range_in<NvtxDomain> range{name};
+      const ProfilerRange range{name};
       LRNNX_CUDA_CHECK(cudaEventRecord(start_.get(), stream_));
       launch();
       LRNNX_CUDA_CHECK(cudaEventRecord(stop_.get(), stream_));
+      measure_clock<<<1, 1, 0, stream_>>>(device_gate_, kClockNs);
+      LRNNX_CUDA_CHECK(cudaGetLastError());
     } catch (...) {
       release();
       cudaStreamSynchronize(stream_);
@@ -111,8 +123,38 @@ class CudaTimer final : public Timer {
                         "must not wait for the device");
     float ms = 0;
     LRNNX_CUDA_CHECK(cudaEventElapsedTime(&ms, start_.get(), stop_.get()));
-    return ms;
+    const double hz = 1e9 * static_cast<double>(gate_->clock_cycles) / static_cast<double>(gate_->clock_ns);
+    return {.ms = ms, .clock_ratio = hz / nominal_hz_};
   }
+
+  std::function<void()> batched(std::function<void()> launch, int count) override {
+    cudaGraph_t graph = nullptr;
+    LRNNX_CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    try {
+      for (int i = 0; i < count; ++i) launch();
+    } catch (...) {
+      cudaStreamEndCapture(stream_, &graph);
+      if (graph) cudaGraphDestroy(graph);
+      throw;
+    }
+    LRNNX_CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    cuda_check(status, "cudaGraphInstantiate");
+    const std::shared_ptr<CUgraphExec_st> owned(executable, [](cudaGraphExec_t dead) { cudaGraphExecDestroy(dead); });
+    return [owned, stream = stream_] { LRNNX_CUDA_CHECK(cudaGraphLaunch(owned.get(), stream)); };
+  }
+
+  int64_t flush_bytes() const override { return flush_bytes_; }
+  void set_flush_bytes(int64_t bytes) override {
+    flush_.reset();
+    void* memory = nullptr;
+    LRNNX_CUDA_CHECK(cudaMalloc(&memory, static_cast<std::size_t>(bytes)));
+    flush_.reset(memory);
+    flush_bytes_ = bytes;
+  }
+  int64_t cache_bytes() const override { return l2_bytes_; }
 
  private:
   void release() { std::atomic_ref(gate_->released).store(1); }
@@ -121,12 +163,14 @@ class CudaTimer final : public Timer {
   // of kernels, in exchange for its own last writes that are still in L2 when it ends.
   void flush() {
     LRNNX_CUDA_CHECK(cudaCtxResetPersistingL2Cache());
-    LRNNX_CUDA_CHECK(cudaMemsetAsync(flush_.get(), 0, flush_bytes_, stream_));
+    LRNNX_CUDA_CHECK(cudaMemsetAsync(flush_.get(), 0, static_cast<std::size_t>(flush_bytes_), stream_));
   }
 
   cudaStream_t stream_;
   Event start_, stop_;
-  std::size_t flush_bytes_ = 0;
+  int l2_bytes_ = 0;
+  double nominal_hz_ = 0;
+  int64_t flush_bytes_ = 0;
   std::unique_ptr<void, DeviceDeleter> flush_;
   std::unique_ptr<Gate, HostDeleter> gate_;
   Gate* device_gate_ = nullptr;

@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kSweep =
-    "sweep -q --no-check --backend cpu --direction forward --min-samples 8 --min-time 0 "
+    "sweep -q --no-check --backend cpu --direction forward --min-samples 8 --min-time 0 --max-noise 1e9 "
     "-p 'selective_scan.mamba.f32.forward.cpu batch=1 dim=8 seqlen=33 dstate=4' ";
 
 class CliCompare : public testing::Test {

@@ -21,7 +21,7 @@ namespace {
 using Json = nlohmann::json;
 
 const std::string kSelection =
-    "--backend cpu --warm --min-samples 2 --min-time 0 -a batch=1 -a dim=8 -a groups=1 -a dstate=2 "
+    "--backend cpu --warm --min-samples 2 --min-time 0 --max-noise 1e9 -a batch=1 -a dim=8 -a groups=1 -a dstate=2 "
     "-a options=B,C -a seqlen=1:30 ";
 
 std::vector<std::string> problems_of(const Json& json) {
@@ -150,6 +150,17 @@ TEST(CliSweepPlan, DryRunPrintsLinesThatParseBackAndRunsNothing) {
   for (std::string line; std::getline(lines, line);) problems.push_back(line);
   ASSERT_EQ(problems.size(), 60u);
   EXPECT_EQ(run_program("sweep --dry-run -p '" + problems.back() + "'").out, problems.back() + '\n');
+}
+
+TEST(CliSweepPlan, EverySuiteOfTheRepositoryExpandsToProblems) {
+  int suites = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(LRNNX_SOURCE_DIR "/suites")) {
+    ++suites;
+    const ProgramResult dry = run_program("sweep --dry-run --suite '" + entry.path().string() + "'");
+    EXPECT_EQ(dry.exit_code, 0) << entry.path() << dry.err;
+    EXPECT_NE(dry.out, "") << entry.path();
+  }
+  EXPECT_GE(suites, 8);
 }
 
 TEST(CliSweepPlan, ShardsTogetherAreTheWholeAndApartShareNothing) {

@@ -23,7 +23,7 @@ using Json = nlohmann::json;
 // Small enough for a debug build; both directions.
 constexpr const char* kTiny =
     "--suite quickstart -a batch=1 -a dim=8 -a groups=1 -a dstate=4 -a seqlen=5,33 "
-    "-a options=B,C,D,z,delta_bias,delta_softplus,save --backend cpu --min-time 0 ";
+    "-a options=B,C,D,z,delta_bias,delta_softplus,save --backend cpu --min-time 0 --max-noise 1e9 ";
 
 std::string sweep(const std::string& arguments, int samples = 3) {
   return std::string("sweep ") + kTiny + "--min-samples " + std::to_string(samples) + ' ' + arguments;
@@ -132,7 +132,8 @@ TEST(CliSweep, BadArgumentsAreUsageErrorsThatNameWhatWasGiven) {
       {"--suite no-such", "no-such"},     {"--filter nothing", "nothing"},    {"--direction sideways", "sideways"},
       {"--backend quantum", "quantum"},   {"--min-samples 0", "min-samples"}, {"--timeout -1", "timeout"},
       {"--no-such-flag", "no-such-flag"}, {"--timeout 0", "above 0"},         {"--timeout nan", "finite"},
-      {"--timeout inf", "finite"},        {"--min-time nan", "0 or more"},    {"--min-time inf", "finite"},
+      {"--timeout inf", "finite"},        {"--warmup 0", "warmup"},           {"--max-noise -1", "-1"},
+      {"--budget soon", "soon"},          {"--min-time nan", "0 or more"},    {"--min-time inf", "finite"},
       {"--min-time 1s", "'1s'"}};
   for (const auto& [arguments, named] : cases) {
     const ProgramResult result = run_program(std::string("sweep ") + arguments);

@@ -34,6 +34,7 @@ Results one_row() {
                              .issue_slots_per_second = 2e12,
                              .clock_hz = {},
                              .empty_launch_ms = 0.25,
+                             .flush = FlushProof{.bytes = 100, .cold_benefit = 0.01, .warm_benefit = 0.5},
                              .not_measured = {"exp2 rate"}};
   results.rows = {to_json(timed_row())};
   return results;

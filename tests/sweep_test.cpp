@@ -25,6 +25,7 @@ RunOptions quick() {
   RunOptions options;
   options.measure.min_samples = 3;
   options.measure.min_seconds = 0;
+  options.measure.max_noise = 1e9;  // three samples are enough
   return options;
 }
 
@@ -34,7 +35,7 @@ Row timed_row(Problem problem) {
   row.problem = problem;
   row.verdict = Verdict::passed;
   row.exit_code = ExitCode::ok;
-  row.measurement = Measurement{.cache = CacheState::cold, .samples_ms = {2, 1, 4}, .timed_out = false};
+  row.measurement = Measurement{.samples_ms = {2, 1, 4}};
   row.summary = summarize(row.measurement->samples_ms);
   row.cost = cost(problem);
   row.floor = Floor{.ms = 0.5, .binds = "DRAM"};
@@ -185,6 +186,63 @@ TEST(Sweep, AColdTimeBelowThatOfCopyingItsBytesIsInvalidAndFailsTheSweep) {
   EXPECT_EQ(judged(row, ceilings).verdict, Verdict::passed);
 }
 
+TEST(Sweep, ARowWhoseSamplesWereAllThrottledIsInvalidNotEmpty) {
+  Row row = timed_row(tiny());
+  row.measurement = Measurement{.samples_ms = {}, .throttled = 7, .stopped = Stopped::timed_out};
+  row.summary.reset();
+  const Row invalid = judged(row, Ceilings{});
+  EXPECT_EQ(invalid.verdict, Verdict::invalid);
+  EXPECT_EQ(invalid.exit_code, ExitCode::wrong_numbers);
+  EXPECT_NE(invalid.reason.find("all 7 samples"), std::string::npos) << invalid.reason;
+}
+
+TEST(Sweep, ARowCloseToAnEmptyKernelOrCutShortSaysSo) {
+  Row row = timed_row(tiny());
+  row.measurement->stopped = Stopped::timed_out;
+  Ceilings ceilings;
+  ceilings.copy_bytes_per_second = 1e30;
+  ceilings.empty_launch_ms = 1;
+  const std::string note = judged(row, ceilings).note;
+  EXPECT_NE(note.find("within 3 times an empty kernel"), std::string::npos) << note;
+  EXPECT_NE(note.find("timed out"), std::string::npos) << note;
+  ceilings.empty_launch_ms = 1e-3;
+  EXPECT_EQ(judged(row, ceilings).note.find("within"), std::string::npos);
+}
+
+TEST(Runner, ALaunchTooShortToTimeAloneIsAlsoTimedInABatch) {
+  Ceilings ceilings;
+  ceilings.backend = "cpu";
+  ceilings.copy_bytes_per_second = 1e30;
+  ceilings.empty_launch_ms = 1e6;
+  const std::vector<Row> rows = Runner(quick(), {{"cpu", ceilings}}).run(tiny());
+  ASSERT_EQ(rows.size(), 1u);
+  ASSERT_TRUE(rows[0].batched_ms.has_value());
+  EXPECT_GT(*rows[0].batched_ms, 0);
+  ceilings.empty_launch_ms = 0;
+  EXPECT_FALSE(Runner(quick(), {{"cpu", ceilings}}).run(tiny()).at(0).batched_ms.has_value());
+}
+
+TEST(Runner, ForAProfilerEachProblemIsLaunchedAndNotTimed) {
+  RunOptions options = quick();
+  options.profile = true;
+  Runner runner(options);
+  const std::vector<Row> rows = runner.run(tiny());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].verdict, Verdict::unchecked);
+  EXPECT_FALSE(rows[0].measurement.has_value());
+  EXPECT_TRUE(runner.ceilings().empty()) << "the profile would show what measures them";
+}
+
+TEST(Runner, SettingsOfARunSurviveTheWayToAnotherProcess) {
+  RunOptions options;
+  options.check = false;
+  options.states = {CacheState::warm, CacheState::cold};
+  options.profile = true;
+  options.measure = {.warmup = 2, .min_samples = 3, .min_seconds = 4, .max_noise = 5, .timeout_seconds = 6};
+  EXPECT_EQ(to_json(run_options_from_json(to_json(options))), to_json(options));
+  EXPECT_NE(to_json(RunOptions{}), to_json(options));
+}
+
 TEST(Metrics, TagsAreUniqueAndEveryMetricIsDescribed) {
   std::set<std::string> tags;
   for (const Metric& metric : metrics()) {
@@ -202,6 +260,7 @@ TEST(Metrics, FollowFromTheSamplesAndTheCost) {
   EXPECT_EQ(value_of("samples", row), Value(int64_t{3}));
   EXPECT_EQ(value_of("floor_fraction", row), Value(25.0));
   EXPECT_DOUBLE_EQ(std::get<double>(value_of("gb_per_s", row)), row.cost.bytes / 2e-3 * 1e-9);
+  EXPECT_DOUBLE_EQ(std::get<double>(value_of("gelements_per_s", row)), steps / 2e-3 * 1e-9);
   EXPECT_DOUBLE_EQ(std::get<double>(value_of("gupdates_per_s", row)), steps * 4 / 2e-3 * 1e-9);
 }
 

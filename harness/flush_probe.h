@@ -1,0 +1,26 @@
+// Proves that a cold sample finds nothing in the cache: how much does a kernel that reads what fits into it still gain?
+#pragma once
+
+#include <functional>
+
+#include "harness/timing.h"
+
+namespace lrnnx::bench {
+
+struct FlushProof {
+  int64_t bytes = 0;        // that a cold sample overwrites
+  double cold_benefit = 0;  // 1 - time after that flush / time after one eight times the size of the cache
+  double warm_benefit = 0;  // the same for no flush at all: what there is to lose
+};
+
+// What is left may be at most so much.
+inline constexpr double kMostColdBenefit = 0.02;
+
+// Grows the timer's flush by the size of the cache until what is left of the
+// benefit is under kMostColdBenefit, and leaves the timer so.
+FlushProof prove_flush(Timer& timer, Backend& backend);
+
+// The same with a given launch, which reads what fits into the cache.
+FlushProof prove_flush(Timer& timer, const std::function<void()>& read);
+
+}  // namespace lrnnx::bench
