@@ -101,10 +101,9 @@ __global__ void empty_kernel() {}
 __global__ void __launch_bounds__(kThreads) read_kernel(const float4* __restrict__ data, long long count) {
   const long long stride = static_cast<long long>(gridDim.x) * kThreads;
   for (long long i = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += stride) {
-    float4 value;
-    asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
-                 : "l"(data + i));
+    asm volatile(
+        "{ .reg .f32 a, b, c, d;\n"
+        "  ld.global.v4.f32 {a, b, c, d}, [%0]; }" ::"l"(data + i));
   }
 }
 

@@ -13,7 +13,9 @@
 #include "harness/error.h"
 #include "harness/info.h"
 #include "harness/list.h"
+#include "harness/merge.h"
 #include "harness/output.h"
+#include "harness/report.h"
 #include "harness/sweep.h"
 #include "harness/worker.h"
 
@@ -67,6 +69,8 @@ int run_cli(int argc, char** argv) {
   add_check_command(app, exit_code);
   add_sweep_command(app, exit_code);
   add_compare_command(app, exit_code);
+  add_merge_command(app, exit_code);
+  add_report_command(app, exit_code);
   add_info_command(app, exit_code);
   add_worker_command(app, exit_code);
   try {

@@ -1,0 +1,290 @@
+// Draws the report: everything on the page comes from the JSON in #data.
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const main = document.querySelector("main");
+const rows = data.sweeps.flatMap((sweep) =>
+  sweep.data.results.map((row) => ({ ...row, source: data.sweeps.length > 1 ? sweep.name : "" })));
+const timed = rows.filter((row) => typeof row.median_ms === "number" && row.verdict !== "invalid");
+const kAxes = ["seqlen", "batch", "dim", "dstate"];
+const kAxisNames = { seqlen: "time steps", batch: "sequences", dim: "channels", dstate: "states a channel" };
+// Okabe and Ito: told apart with every kind of colour vision.
+const kColors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a800"];
+const charts = [];
+
+function element(tag, text, parent, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text !== null) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  parent.append(made);
+  return made;
+}
+
+function section(title, explanation) {
+  const made = element("section", null, main);
+  element("h2", title, made);
+  if (explanation) element("p", explanation, made);
+  return made;
+}
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// `configure` makes a Chart.js configuration anew whenever the theme changes.
+function chart(parent, height, configure) {
+  const frame = element("div", null, parent, { class: "chart", style: `height: ${height}px` });
+  const canvas = element("canvas", null, frame, { role: "img" });
+  charts.push({ canvas, configure, drawn: null });
+}
+
+function draw() {
+  Chart.defaults.color = css("--text");
+  Chart.defaults.borderColor = css("--line");
+  Chart.defaults.animation = false;
+  Chart.defaults.maintainAspectRatio = false;
+  for (const entry of charts) {
+    if (entry.drawn) entry.drawn.destroy();
+    entry.drawn = new Chart(entry.canvas, entry.configure());
+  }
+  document.body.dataset.charts = String(charts.length);
+}
+
+// What a row is, as words: the variant and everything of the problem line.
+function words(row, without = []) {
+  return [row.source, row.implementation, ...row.problem.split(" "), row.cache]
+    .filter((word) => word && !without.some((axis) => word.startsWith(axis + "=")));
+}
+
+// Labels of rows or groups: the words in which they differ.
+function labels(lists) {
+  const common = lists[0].filter((word) => lists.length > 1 && lists.every((list) => list.includes(word)));
+  return lists.map((list) => list.filter((word) => !common.includes(word)).join(" ") || list[0]);
+}
+
+const kPower = { callback: (value) => (Math.log2(value) % 1 === 0 ? value.toLocaleString("en") : "") };
+
+function axis_chart(axis) {
+  const groups = new Map();
+  for (const row of timed) {
+    const key = words(row, [axis, "seed"]).join(" ");
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(row);
+  }
+  const lines = [...groups.values()].filter((group) => new Set(group.map((row) => row[axis])).size > 1);
+  if (lines.length === 0) return;
+  const names = labels(lines.map((group) => words(group[0], [axis, "seed"])));
+  const parent = section(`Time against ${axis}`,
+    `Median of one launch against ${kAxisNames[axis]}; dashed: the floor, the least time that the measured rates of ` +
+    "the machine allow with cold caches. A row of the legend switches its lines.");
+  const datasets = lines.flatMap((group, i) => {
+    const sorted = [...group].sort((a, b) => a[axis] - b[axis]);
+    const style = { borderColor: kColors[i % kColors.length], backgroundColor: kColors[i % kColors.length], borderWidth: 2 };
+    const measured = { ...style, label: names[i], pointRadius: 3,
+      data: sorted.map((row) => ({ x: row[axis], y: row.median_ms, row })) };
+    const floors = sorted.filter((row) => typeof row.floor_ms === "number");
+    const floor = { ...style, label: `${names[i]}: floor`, borderDash: [6, 4], borderWidth: 1, pointRadius: 0,
+      data: floors.map((row) => ({ x: row[axis], y: row.floor_ms, row })) };
+    return floors.length ? [measured, floor] : [measured];
+  });
+  chart(parent, 380 + 22 * Math.min(lines.length, 12), () => ({
+    type: "line",
+    data: { datasets },
+    options: {
+      scales: {
+        x: { type: "logarithmic", title: { display: true, text: axis }, ticks: kPower },
+        y: { type: "logarithmic", title: { display: true, text: "ms" } },
+      },
+      plugins: {
+        legend: {
+          position: "bottom",
+          labels: { filter: (item) => !item.text.endsWith(": floor") },
+          onClick: (event, item, legend) => {
+            const shown = legend.chart.isDatasetVisible(item.datasetIndex);
+            legend.chart.data.datasets.forEach((set, i) => {
+              if (set.label === item.text || set.label === `${item.text}: floor`) legend.chart.setDatasetVisibility(i, !shown);
+            });
+            legend.chart.update();
+          },
+        },
+        tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.parsed.y.toPrecision(4)} ms` } },
+      },
+    },
+  }));
+}
+
+function bars(parent, names, values, { title, colors, mark, text }) {
+  chart(parent, 90 + 24 * names.length, () => ({
+    type: "bar",
+    data: { labels: names, datasets: [{ data: values, backgroundColor: colors }] },
+    options: {
+      indexAxis: "y",
+      scales: {
+        x: { title: { display: true, text: title }, suggestedMin: 0, suggestedMax: mark,
+          grid: { color: (tick) => (tick.tick && tick.tick.value === mark ? css("--text") : css("--line")) } },
+        y: { ticks: { autoSkip: false, font: { size: 11 } } },
+      },
+      plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => text(item.dataIndex) } } },
+    },
+  }));
+}
+
+function fractions() {
+  const cold = timed.filter((row) => typeof row.floor_fraction === "number");
+  if (cold.length === 0) return;
+  const units = [...new Set(cold.map((row) => row.binds))];
+  const parent = section("Fraction of the floor",
+    "Floor over median: 100 % would be all that the machine can do. The colour is the unit that sets the floor: " +
+    units.map((unit, i) => `${unit} ${["blue", "orange", "green", "pink"][i] || ""}`).join(", ") + ".");
+  bars(parent, labels(cold.map((row) => words(row, ["seed"]))), cold.map((row) => row.floor_fraction), {
+    title: "% of floor", mark: 100, colors: cold.map((row) => kColors[units.indexOf(row.binds) % kColors.length]),
+    text: (i) => `${cold[i].floor_fraction.toFixed(1)} % (${cold[i].median_ms.toPrecision(4)} ms, ${cold[i].binds})` });
+}
+
+// The same problem by several implementations: how much faster than the slowest plain one.
+function speedups_over_naive() {
+  const groups = new Map();
+  for (const row of timed) {
+    const [name, ...rest] = row.problem.split(" ").filter((word) => !word.startsWith("config="));
+    const key = [row.source, name.split(".").slice(0, -1).join("."), ...rest, row.cache].join(" ");
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(row);
+  }
+  const is_naive = (row) => /naive|unfused/.test(`${row.implementation || ""} ${row.backend} ${row.configuration || ""}`);
+  const pairs = [...groups.values()].flatMap((group) => {
+    const naive = group.find(is_naive);
+    return naive ? group.filter((row) => row !== naive).map((row) => ({ row, ratio: naive.median_ms / row.median_ms })) : [];
+  });
+  if (pairs.length === 0) return;
+  const parent = section("Speed-up over the naive implementation", "Its median over the row's, for the same problem in the same run.");
+  bars(parent, labels(pairs.map(({ row }) => words(row, ["seed"]))), pairs.map(({ ratio }) => ratio), {
+    title: "times faster", mark: 1, colors: kColors[0],
+    text: (i) => `${pairs[i].ratio.toFixed(2)} times (${pairs[i].row.median_ms.toPrecision(4)} ms)` });
+}
+
+function changes() {
+  const kVerdictColors = { SLOW: "#d03b3b", FAST: "#009e73", SAME: "#7f7f7f", AMBIGUOUS: "#e69f00" };
+  for (const change of data.changes) {
+    const pairs = change.compared.pairs.filter((pair) => typeof pair.ratio === "number");
+    const parent = section(`${change.name} against ${change.baseline}`,
+      "Older median over newer one. Red: slower, green: faster by more than the threshold of " +
+      `${(100 * change.compared.threshold).toPrecision(2)} % and the noise; grey: the same; orange: the samples cannot tell.` +
+      (change.machines.length ? ` The machines differ: ${change.machines.join("; ")}.` : ""));
+    if (pairs.length === 0) element("p", "No problem is in both.", parent);
+    else
+      bars(parent, labels(pairs.map((pair) => [...pair.problem.split(" "), pair.cache])), pairs.map((pair) => 1 / pair.ratio), {
+        title: "speed-up", mark: 1, colors: pairs.map((pair) => kVerdictColors[pair.verdict]),
+        text: (i) => `${pairs[i].verdict} ${(1 / pairs[i].ratio).toFixed(3)} ` +
+          `[${(1 / pairs[i].ratio_high).toFixed(3)}, ${(1 / pairs[i].ratio_low).toFixed(3)}]` });
+  }
+}
+
+// Worst error of each tensor of each variant, as a share of what is allowed.
+function parity() {
+  const checked = [...data.checks.flatMap((check) => check.data.results),
+    ...rows.filter((row) => row.check).map((row) => ({ problem: row.problem, tensors: row.check.tensors }))];
+  const worst = new Map();
+  const tensors = [];
+  for (const { problem, tensors: found } of checked) {
+    const name = problem.split(" ")[0];
+    for (const tensor of found || []) {
+      const share = Number(tensor.rho ?? tensor.rel_l2 / tensor.tolerance);
+      if (!tensors.includes(tensor.name)) tensors.push(tensor.name);
+      if (!worst.has(name)) worst.set(name, {});
+      const before = worst.get(name)[tensor.name];
+      if (before === undefined || !(share <= before)) worst.get(name)[tensor.name] = share;
+    }
+  }
+  if (worst.size === 0) return;
+  const parent = section("Parity",
+    `Largest error against the fp64 reference over ${checked.length} problems, as a share of what is allowed: up to 1 passes.`);
+  const table = element("table", null, element("div", null, parent, { class: "scroll" }), { id: "parity" });
+  const head = element("tr", null, element("thead", null, table));
+  for (const text of ["variant", ...tensors]) element("th", text, head);
+  const body = element("tbody", null, table);
+  for (const [name, shares] of worst) {
+    const line = element("tr", null, body);
+    element("td", name, line);
+    for (const tensor of tensors) {
+      const share = shares[tensor];
+      if (share === undefined) { element("td", "", line); continue; }
+      // From green at a hundredth to yellow at 1; what fails is red.
+      const hue = share <= 1 ? 140 - 80 * Math.min(1, Math.max(0, 1 + Math.log10(Math.max(share, 1e-9)) / 2)) : 0;
+      element("td", Number.isFinite(share) ? share.toPrecision(2) : String(share), line,
+        { class: "heat", style: `background: hsl(${hue} 65% 65%)` });
+    }
+  }
+}
+
+function format(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value !== "number") return String(value);
+  return Number.isInteger(value) ? String(value) : value.toPrecision(4).replace(/e\+?/, "e");
+}
+
+function table_of_rows() {
+  if (rows.length === 0) return;
+  const parent = section("Every row", "A click on a heading sorts.");
+  const columns = data.metrics.filter((metric) => rows.some((row) => row[metric.tag] !== null && row[metric.tag] !== undefined));
+  if (data.sweeps.length > 1) columns.unshift({ tag: "source", heading: "file", unit: "", description: "" });
+  columns.push({ tag: "reason", heading: "reason", unit: "", description: "why the verdict is not passed" });
+  const table = element("table", null, element("div", null, parent, { class: "scroll" }), { id: "rows" });
+  const head = element("tr", null, element("thead", null, table));
+  const body = element("tbody", null, table);
+  const fill = (ordered) => {
+    body.replaceChildren();
+    for (const row of ordered) {
+      const line = element("tr", null, body);
+      for (const { tag } of columns) {
+        const bad = tag === "verdict" && !["passed", "unchecked", "skipped"].includes(row.verdict);
+        element("td", format(row[tag]), line,
+          { class: bad ? "bad" : typeof row[tag] === "number" ? "number" : "text" });
+      }
+    }
+  };
+  for (const { tag, heading, unit, description } of columns) {
+    const cell = element("th", unit && !heading.includes(unit) ? `${heading} (${unit})` : heading, head,
+      { role: "button", tabindex: "0", title: description });
+    const sort = () => {
+      const up = cell.getAttribute("aria-sort") !== "ascending";
+      for (const other of head.children) other.removeAttribute("aria-sort");
+      cell.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : format(a).localeCompare(format(b));
+      fill([...rows].sort((a, b) => (up ? 1 : -1) * order(a[tag], b[tag])));
+    };
+    cell.addEventListener("click", sort);
+    cell.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+  }
+  fill(rows);
+}
+
+function environments() {
+  for (const { name, data: results } of [...data.sweeps, ...data.checks]) {
+    const parent = section(`Machine and build of ${name}`);
+    const body = element("tbody", null, element("table", null, element("div", null, parent, { class: "scroll" })));
+    const add = (key, value) => {
+      const line = element("tr", null, body);
+      element("th", key, line);
+      element("td", value === null ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value), line);
+    };
+    for (const [group, facts] of Object.entries({ ...results.environment, sampling: results.timing ?? {}, ...results.ceilings })) {
+      if (facts === null) { add(group, null); continue; }
+      for (const [key, value] of Object.entries(facts)) add(`${group}.${key}`, value);
+    }
+  }
+}
+
+for (const axis of kAxes) axis_chart(axis);
+fractions();
+speedups_over_naive();
+changes();
+parity();
+table_of_rows();
+environments();
+draw();
+
+document.getElementById("theme").addEventListener("click", () => {
+  const dark = document.documentElement.dataset.theme
+    ? document.documentElement.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  draw();
+});
