@@ -60,8 +60,6 @@ function labels(lists) {
   return lists.map((list) => list.filter((word) => !common.includes(word)).join(" ") || list[0]);
 }
 
-const kPower = { callback: (value) => (Math.log2(value) % 1 === 0 ? value.toLocaleString("en") : "") };
-
 function axis_chart(axis) {
   const groups = new Map();
   for (const row of timed) {
@@ -85,12 +83,18 @@ function axis_chart(axis) {
       data: floors.map((row) => ({ x: row[axis], y: row.floor_ms, row })) };
     return floors.length ? [measured, floor] : [measured];
   });
+  const values = [...new Set(lines.flat().map((row) => row[axis]))].sort((a, b) => a - b);
   chart(parent, 380 + 22 * Math.min(lines.length, 12), () => ({
     type: "line",
     data: { datasets },
     options: {
       scales: {
-        x: { type: "logarithmic", title: { display: true, text: axis }, ticks: kPower },
+        x: {
+          type: "logarithmic", title: { display: true, text: axis }, min: values[0], max: values.at(-1),
+          // The library would put them at powers of ten.
+          afterBuildTicks: (scale) => { scale.ticks = values.map((value) => ({ value })); },
+          ticks: { callback: (value) => value.toLocaleString("en") },
+        },
         y: { type: "logarithmic", title: { display: true, text: "ms" } },
       },
       plugins: {

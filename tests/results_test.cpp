@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "harness/error.h"
 #include "harness/sinks.h"
+#include "tests/run_program.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -95,6 +97,26 @@ TEST(Results, WhatIsNoResultsFileIsRefusedWithItsName) {
   }
   EXPECT_THROW(parse_results("{", "some.json"), UsageError);
   EXPECT_THROW(read_results("/no/such/file.json"), SystemError);
+}
+
+TEST(Results, EveryKeyOfTheFileIsDocumented) {
+  const std::string documentation = read_text(LRNNX_SOURCE_DIR "/harness/README.md");
+  const Json json = Json::parse(json_text(one_row()));
+  for (const auto& [key, value] : json.items())
+    EXPECT_NE(documentation.find('`' + key + '`'), std::string::npos) << key;
+  std::set<std::string> described;
+  for (const Json& metric : json.at("metrics")) {
+    EXPECT_FALSE(metric.at("description").get<std::string>().empty()) << metric;
+    described.insert(metric.at("tag"));
+  }
+  for (const auto& [key, value] : json.at("results")[0].items())
+    EXPECT_TRUE(described.contains(key) || documentation.find('`' + key + '`') != std::string::npos) << key;
+  EXPECT_NE(documentation.find(std::string("\"schema\": \"") + kResultsSchema + '"'), std::string::npos);
+  EXPECT_NE(documentation.find("\"schema_version\": " + std::to_string(kResultsSchemaVersion)), std::string::npos);
+}
+
+TEST(Results, ResultsThatWerePublishedStillRead) {
+  EXPECT_FALSE(read_results(LRNNX_SOURCE_DIR "/results/h100/anchors.json").rows.empty());
 }
 
 TEST(Results, OnlyASoundTimeCountsAsOne) {
