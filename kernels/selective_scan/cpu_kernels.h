@@ -109,9 +109,10 @@ LRNNX_INLINE void set_lane(InputSlopes<V>& v, int64_t i, InputSlopes<T> x) {
   set_lane(v.by_omega, i, x.by_omega);
 }
 
-// f of each lane: the way from the scalar text of the discretizations to vectors.
-template <class Result, class F, class... Vecs>
-LRNNX_INLINE Result per_lane(F f, Vecs... v) {
+// f of each lane: the way from the scalar text of the discretizations to vectors. A template argument, because what is
+// not inlined does not become a vector.
+template <class Result, auto f, class... Vecs>
+LRNNX_INLINE Result per_lane(Vecs... v) {
   Result result;
 #pragma omp simd
   for (int64_t i = 0; i < kLanes; ++i) set_lane(result, i, f(lane(v, i)...));
@@ -272,7 +273,7 @@ Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args,
   float* omega = fixed(args.A, D::kUsesA);
   for (int64_t n = 0; n < p.dstate; ++n) {
     float* at = omega + n * kParts<T> * kLanes;
-    store_number(at, per_lane<Number<T>>([](T A) { return D::prepare(A); }, load_number<T>(at)));
+    store_number(at, per_lane<Number<T>, D::prepare>(load_number<T>(at)));
   }
   return {.omega = omega,
           .B = variable_B ? data(args.B) + group : fixed(args.B, D::kTakesB),
@@ -346,13 +347,13 @@ void add_bias(const float* __restrict delta, float bias, int64_t steps, float* _
 
 template <class D, class T>
 LRNNX_INLINE Number<T> transition(Number<T> omega, Vec dtA) {
-  return per_lane<Number<T>>([](T w, float step) { return D::transition(w, step); }, omega, dtA);
+  return per_lane<Number<T>, D::transition>(omega, dtA);
 }
 
 // The input factor of one state, where each has its own.
 template <class D, class T>
 LRNNX_INLINE Number<T> input_factor(Number<T> omega, Vec dt) {
-  return per_lane<Number<T>>([](T w, float step) { return D::input(w, step); }, omega, dt);
+  return per_lane<Number<T>, D::input>(omega, dt);
 }
 
 // gamma u of one state, from the part x that all share: a vector, or a number where each state has its own.
@@ -585,8 +586,7 @@ void retreat(const Weights& w, const BackwardTile& tile, int64_t seqlen, int64_t
           const Number<T> gB = g * conj(B.at(k, t));
           const Vec dt = load(tile.dt + t * kLanes);
           dx += real_product(gB, conj(input_factor<D, T>(omega[k], dt)));
-          const auto slopes = per_lane<InputSlopes<Number<T>>>(
-              [](T weight, float step) { return D::input_slopes(weight, step); }, omega[k], dt);
+          const auto slopes = per_lane<InputSlopes<Number<T>>, D::input_slopes>(omega[k], dt);
           const Number<T> by_input = gB * x;
           store(tile.ddt + t * kLanes, load(tile.ddt + t * kLanes) + real_product(by_input, conj(slopes.by_step)));
           d_omega_input[k] += by_input * conj(slopes.by_omega);
@@ -594,8 +594,7 @@ void retreat(const Weights& w, const BackwardTile& tile, int64_t seqlen, int64_t
           dx += real_product(conj(B.at(k, t)), g);
         }
 
-        const Number<T> slope = per_lane<Number<T>>(
-            [](T weight, float step, T y) { return D::transition_slope(weight, step, y); }, omega[k], dtA, a);
+        const Number<T> slope = per_lane<Number<T>, D::transition_slope>(omega[k], dtA, a);
         const Number<T> through = g * conj(slope) * conj(previous);
         ddtA += real_product(through, conj(omega[k]));
         d_omega[k] += through * dtA;
