@@ -252,22 +252,19 @@ TEST(Abi, WhatTheTableOfVariantsHasIsComputedAndNothingElse) {
                               variant.direction == std::string(direction == LRNNX_FORWARD ? "forward" : "backward"));
         }
         SCOPED_TRACE(name_of(operation) + " " + backends[backend]);
-        EXPECT_TRUE(listed || backend == LRNNX_CUDA);
+#ifdef LRNNX_WITH_CUDA
+        const bool built = true;
+#else
+        const bool built = backend == LRNNX_CPU;
+#endif
+        EXPECT_EQ(listed, built);
         SelectiveScanCall call({1, 1, 1, 1, 1}, 0, {.operation = operation});
         Problem problem = call.problem();
         problem.backend = backend;
         lrnnx_memory memory{};
         const lrnnx_status status = lrnnx_selective_scan_memory(&problem, direction, &memory);
-        if (listed) {
-          EXPECT_TRUE(status == LRNNX_OK || (backend == LRNNX_CUDA && status != LRNNX_UNSUPPORTED));
-          continue;
-        }
-#ifdef LRNNX_WITH_CUDA
-        EXPECT_EQ(status, LRNNX_UNSUPPORTED);
-        expect_message_has({"not supported on this backend", "cuda computes", "mamba.f32"});
-#else
-        EXPECT_EQ(status, LRNNX_NO_DEVICE);
-#endif
+        // A build with CUDA may run on a machine without a device.
+        EXPECT_TRUE(status == LRNNX_OK || (backend == LRNNX_CUDA && status == LRNNX_NO_DEVICE));
       }
 }
 

@@ -1,7 +1,7 @@
 // The RG-LRU of Griffin (De et al. 2024): transition A^delta with 0 < A < 1, input factor sqrt(1 - A^(2 delta)), no B.
 #pragma once
 
-#include "discretization/discretization.h"
+#include "discretization/exponential.h"
 
 namespace lrnnx {
 
@@ -21,7 +21,7 @@ struct Rglru<float> {
   static constexpr bool kUsesA = true;
 
   static LRNNX_HD float prepare(float A) { return std::log2(A); }
-  static LRNNX_HD float transition(float omega, float delta) { return exp2_approx(delta * omega); }
+  static LRNNX_HD float transition(float omega, float delta) { return Exponential<float>::transition(omega, delta); }
   static LRNNX_HD float transition_slope(float, float, float transition) { return transition; }
 
   // sqrt(1 - 2^(2v)). Computed as 2^-32 sqrt(2^64 (1 - 2^(2v))): the root of a subnormal number is none, and 2 v may be

@@ -108,7 +108,7 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
                             const ForwardConfiguration& configuration, const Device& device) {
   using Layout = ForwardLayout<typename F::Weight, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>;
   using Tile = typename Layout::Tile;
-  const int stages = Layout::kAligned ? static_cast<int>(configuration.stages) : 2;
+  const int stages = Layout::kAligned || kGeneral ? static_cast<int>(configuration.stages) : 2;
   const std::int64_t passes = ceil_div(problem.dstate, kStatesPerPass);
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
   const int inputs = 2 + has_z + has_deltaA;

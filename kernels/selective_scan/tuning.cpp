@@ -111,8 +111,11 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     configuration = {.state_lanes = 16, .channels_per_lane = 1, .warps = 8, .stages = 4};
     if (blocks_of(problem, 16) * 4 < device.multiprocessors * 3) configuration.warps = 4;
   }
-  const bool two_stages = general || problem.seqlen % 4 != 0;
-  if (two_stages) configuration.stages = 2;
+  // Of the general kernels a stage holds all states of B and C: two of more than 128 complex states do not fit.
+  const std::int64_t only_stages = general ? (problem.dtype == LRNNX_C64 && problem.dstate > 128 ? 1 : 2)
+                                   : problem.seqlen % 4 != 0 ? 2
+                                                             : 0;
+  if (only_stages != 0) configuration.stages = only_stages;
   const Field fields[] = {
       {"lanes", &configuration.state_lanes, ForwardConfiguration::kStateLanes},
       {"channels", &configuration.channels_per_lane, ForwardConfiguration::kChannelsPerLane},
@@ -129,10 +132,15 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
                 : most_channels == 1 ? "with complex weights there are lanes=8,channels=1 and lanes=16,channels=1"
                                      : "there are lanes=8,channels=2 and lanes=16,channels=1");
   }
-  if (two_stages && configuration.stages != 2) {
-    return fail(LRNNX_INVALID_ARGUMENT, "configuration: stages=%lld is not allowed; %s takes 2",
+  if (only_stages != 0 ? configuration.stages != only_stages : configuration.stages == 1) {
+    return fail(LRNNX_INVALID_ARGUMENT, "configuration: stages=%lld is not allowed; %s takes %s",
                 static_cast<long long>(configuration.stages),
-                general ? "dstate > 16, fixed B or C, or deltaA" : "a seqlen that is no multiple of 4");
+                general            ? "dstate > 16, fixed B or C, or deltaA"
+                : only_stages == 0 ? "this problem"
+                                   : "a seqlen that is no multiple of 4",
+                only_stages == 1   ? "1"
+                : only_stages == 2 ? "2"
+                                   : "2, 3, 4");
   }
   return validate_size(problem, blocks_of(problem, 32 / configuration.state_lanes * configuration.channels_per_lane *
                                                        configuration.warps));

@@ -24,7 +24,7 @@ struct ForwardConfiguration {
   static constexpr std::int64_t kStateLanes[] = {8, 16};
   static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
   static constexpr std::int64_t kWarps[] = {4, 8};
-  static constexpr std::int64_t kStages[] = {2, 3, 4};
+  static constexpr std::int64_t kStages[] = {1, 2, 3, 4};
 };
 
 struct BackwardConfiguration {
