@@ -32,7 +32,7 @@ class CpuBackend final : public Backend {
   Buffer allocate(int64_t bytes) override {
     const int64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     void* data = std::aligned_alloc(kAlignment, static_cast<size_t>(rounded));
-    if (!data) throw SystemError(fmt::format("aligned_alloc of {} bytes: {}", bytes, std::strerror(errno)));
+    if (!data) throw OutOfMemory(fmt::format("aligned_alloc of {} bytes: {}", bytes, std::strerror(errno)));
     return Buffer(data, bytes, std::free);
   }
 

@@ -55,7 +55,9 @@ class CudaBackend final : public Backend {
     void* data = nullptr;
     if (const cudaError_t error = cudaMalloc(&data, static_cast<size_t>(bytes)); error != cudaSuccess) {
       cudaGetLastError();  // running out of memory is not sticky: the next problem may fit
-      throw SystemError(fmt::format("cudaMalloc of {} bytes: {}", bytes, cudaGetErrorString(error)));
+      const std::string message = fmt::format("cudaMalloc of {} bytes: {}", bytes, cudaGetErrorString(error));
+      if (error == cudaErrorMemoryAllocation) throw OutOfMemory(message);
+      throw SystemError(message);
     }
     return Buffer(data, bytes, release);
   }

@@ -27,8 +27,9 @@ constexpr const char* kWorkspace = "workspace";
 
 void require_support(const Problem& problem, const Backend& backend) {
   if (const auto reason = backend.unavailable()) throw LibraryError(LRNNX_NO_DEVICE, *reason);
-  if (!has_variant(problem)) {
-    throw LibraryError(LRNNX_UNSUPPORTED, fmt::format("no variant {} in this build", variant_name(problem)));
+  if (!has_variant(problem, backend.library())) {
+    throw LibraryError(LRNNX_UNSUPPORTED,
+                       fmt::format("{} has no variant {}", backend.library().name, variant_name(problem)));
   }
 }
 
@@ -38,7 +39,7 @@ Case::Case(const Problem& problem, Backend& backend) : problem_(problem), backen
   validate(problem);
   require_support(problem, backend);
   const Operator& op = find_operator(problem.family);
-  memory_ = op.memory(problem);
+  memory_ = op.memory(problem, backend.library());
 
   Bindings bindings;
   bindings.memory = memory_;
@@ -57,7 +58,7 @@ Case::Case(const Problem& problem, Backend& backend) : problem_(problem), backen
   bindings.saved = add(kSaved, backward ? Slot::Access::read : Slot::Access::write, std::nullopt, memory_.saved_bytes);
   bindings.workspace = add(kWorkspace, Slot::Access::scratch, std::nullopt, memory_.workspace_bytes);
   if (backward) run_forward(bindings);
-  launch_ = op.bind(problem, bindings);
+  launch_ = op.bind(problem, bindings, backend.library());
 }
 
 // Fills `saved` and the intermediates of a backward problem. What else the forward writes is dropped.
@@ -69,7 +70,7 @@ void Case::run_forward(const Bindings& backward) {
   const Operator& op = find_operator(forward.family);
 
   Bindings bindings = backward;
-  bindings.memory = op.memory(forward);
+  bindings.memory = op.memory(forward, backend_->library());
   if (bindings.memory.saved_bytes != memory_.saved_bytes) {
     throw SystemError(fmt::format("lrnnx_selective_scan_memory: saved is {} bytes for the forward, {} for the backward",
                                   bindings.memory.saved_bytes, memory_.saved_bytes));
@@ -80,14 +81,16 @@ void Case::run_forward(const Bindings& backward) {
     if (!bindings.tensors.contains(tensor.name)) bindings.tensors[tensor.name] = scratch(tensor.bytes());
   }
   bindings.workspace = scratch(bindings.memory.workspace_bytes);
-  op.bind(forward, bindings)();
+  op.bind(forward, bindings, backend_->library())();
   backend_->synchronize();
 }
 
 Case::Case(Case&&) noexcept = default;
 Case::~Case() = default;
 
-std::string Case::configuration() const { return find_operator(problem_.family).configuration(problem_); }
+std::string Case::configuration() const {
+  return find_operator(problem_.family).configuration(problem_, backend_->library());
+}
 
 int64_t Case::allocated_bytes() const {
   int64_t bytes = 0;

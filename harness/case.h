@@ -19,7 +19,7 @@ struct Bindings;
 // with NaN; a backward case also runs the forward once, for `saved` and `out`. Keeps no copy on the host.
 class Case {
  public:
-  // Throws LibraryError (is_skip() if the library does not compute the problem), SystemError, UsageError.
+  // Throws LibraryError (with a skip_reason() if the library does not compute the problem), SystemError, UsageError.
   Case(const Problem& problem, Backend& backend);
   Case(Case&&) noexcept;
   ~Case();

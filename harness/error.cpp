@@ -1,13 +1,19 @@
-// Turns a status of the C ABI into an exception.
+// Which statuses of the C ABI are no fault.
 #include "harness/error.h"
-
-#include <fmt/format.h>
 
 namespace lrnnx::bench {
 
-void require_ok(lrnnx_status status, const char* call) {
-  if (status == LRNNX_OK) return;
-  throw LibraryError(status, fmt::format("{}: {}: {}", call, lrnnx_status_name(status), lrnnx_last_error()));
+SkipReason LibraryError::skip_reason() const {
+  switch (status_) {
+    case LRNNX_NO_DEVICE:
+      return SkipReason::no_device;
+    case LRNNX_UNSUPPORTED:
+      return SkipReason::not_supported;
+    case LRNNX_OUT_OF_MEMORY:
+      return SkipReason::not_enough_memory;
+    default:
+      return SkipReason::none;
+  }
 }
 
 }  // namespace lrnnx::bench

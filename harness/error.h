@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "harness/status.h"
 #include "lrnnx/lrnnx.h"
 
 namespace lrnnx::bench {
@@ -39,20 +40,24 @@ class SystemError : public Error {
   explicit SystemError(const std::string& message) : Error(ExitCode::system, message) {}
 };
 
+// A buffer did not fit. The next problem may.
+class OutOfMemory : public SystemError {
+ public:
+  using SystemError::SystemError;
+};
+
 // An entry point of the C ABI returned something other than LRNNX_OK.
 class LibraryError : public Error {
  public:
   LibraryError(lrnnx_status status, const std::string& message)
       : Error(status == LRNNX_INVALID_ARGUMENT ? ExitCode::usage : ExitCode::system, message), status_(status) {}
   lrnnx_status status() const { return status_; }
-  // The problem is sound, but this build, this variant or this machine does not compute it: skip it, say why.
-  bool is_skip() const { return status_ == LRNNX_UNSUPPORTED || status_ == LRNNX_NO_DEVICE; }
+  // Other than none if the problem is sound, but this build, this variant or this machine does not compute it.
+  SkipReason skip_reason() const;
+  bool is_skip() const { return skip_reason() != SkipReason::none; }
 
  private:
   lrnnx_status status_;
 };
-
-// Throws LibraryError naming the call and lrnnx_last_error(), unless status is LRNNX_OK.
-void require_ok(lrnnx_status status, const char* call);
 
 }  // namespace lrnnx::bench

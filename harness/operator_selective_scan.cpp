@@ -126,8 +126,31 @@ std::vector<int64_t> shape_of(Layout layout, const Problem& problem) {
   return {};
 }
 
+std::vector<const char*> axes_of(Layout layout, const Problem& problem) {
+  const auto matrix = [](bool variable) {
+    return variable ? std::vector<const char*>{"batch", "group", "state", "time"}
+                    : std::vector<const char*>{"channel", "state"};
+  };
+  switch (layout) {
+    case Layout::channel_time:
+      return {"batch", "channel", "time"};
+    case Layout::channel_state:
+      return {"channel", "state"};
+    case Layout::channel:
+      return {"channel"};
+    case Layout::batch_state:
+      return {"batch", "channel", "state"};
+    case Layout::matrix_B:
+      return matrix(problem.options.variable_B);
+    case Layout::matrix_C:
+      return matrix(problem.options.variable_C);
+  }
+  return {};
+}
+
 TensorSpec specification(const Row& row, const Problem& problem, Role role, const std::string& name) {
-  return {name, role, shape_of(row.layout, problem), row.weight && problem.dtype == "c64"};
+  return {name, role, shape_of(row.layout, problem), row.weight && problem.dtype == "c64",
+          axes_of(row.layout, problem)};
 }
 
 bool is_backward(const Problem& problem) { return problem.direction == "backward"; }
@@ -216,37 +239,39 @@ std::vector<TensorSpec> SelectiveScanOperator::tensors(const Problem& problem) c
   return specifications;
 }
 
-lrnnx_memory SelectiveScanOperator::memory(const Problem& problem) const {
+lrnnx_memory SelectiveScanOperator::memory(const Problem& problem, const Library& library) const {
   const KernelProblem kernel(problem);
   lrnnx_memory memory{};
-  require_ok(lrnnx_selective_scan_memory(&kernel.problem, direction_of(problem), &memory),
-             "lrnnx_selective_scan_memory");
+  library.require_ok(library.selective_scan_memory(&kernel.problem, direction_of(problem), &memory),
+                     "lrnnx_selective_scan_memory");
   return memory;
 }
 
-std::string SelectiveScanOperator::configuration(const Problem& problem) const {
+std::string SelectiveScanOperator::configuration(const Problem& problem, const Library& library) const {
   const KernelProblem kernel(problem);
   std::array<char, 1024> text{};
-  require_ok(lrnnx_selective_scan_configuration(&kernel.problem, direction_of(problem), text.data(), text.size()),
-             "lrnnx_selective_scan_configuration");
+  library.require_ok(
+      library.selective_scan_configuration(&kernel.problem, direction_of(problem), text.data(), text.size()),
+      "lrnnx_selective_scan_configuration");
   return text.data();
 }
 
-std::function<void()> SelectiveScanOperator::bind(const Problem& problem, const Bindings& bindings) const {
+std::function<void()> SelectiveScanOperator::bind(const Problem& problem, const Bindings& bindings,
+                                                  const Library& library) const {
   const auto kernel = std::make_shared<KernelProblem>(problem);
   if (is_backward(problem)) {
     BackwardArgs args{};
     bind_memory(bindings, args);
     for_each_backward_tensor(problem, binder(bindings, args));
-    return [kernel, args] {
-      require_ok(lrnnx_selective_scan_backward(&kernel->problem, &args), "lrnnx_selective_scan_backward");
+    return [kernel, args, &library] {
+      library.require_ok(library.selective_scan_backward(&kernel->problem, &args), "lrnnx_selective_scan_backward");
     };
   }
   ForwardArgs args{};
   bind_memory(bindings, args);
   for_each_forward_tensor(problem, binder(bindings, args));
-  return [kernel, args] {
-    require_ok(lrnnx_selective_scan_forward(&kernel->problem, &args), "lrnnx_selective_scan_forward");
+  return [kernel, args, &library] {
+    library.require_ok(library.selective_scan_forward(&kernel->problem, &args), "lrnnx_selective_scan_forward");
   };
 }
 

@@ -9,9 +9,9 @@ class SelectiveScanOperator final : public Operator {
  public:
   std::string_view family() const override { return "selective_scan"; }
   std::vector<TensorSpec> tensors(const Problem& problem) const override;
-  lrnnx_memory memory(const Problem& problem) const override;
-  std::string configuration(const Problem& problem) const override;
-  std::function<void()> bind(const Problem& problem, const Bindings& bindings) const override;
+  lrnnx_memory memory(const Problem& problem, const Library& library) const override;
+  std::string configuration(const Problem& problem, const Library& library) const override;
+  std::function<void()> bind(const Problem& problem, const Bindings& bindings, const Library& library) const override;
   OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const override;
 };
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/library.h"
 #include "harness/problem.h"
 #include "harness/tensors.h"
 #include "lrnnx/lrnnx.h"
@@ -29,10 +30,11 @@ class Operator {
   virtual std::string_view family() const = 0;
   virtual std::vector<TensorSpec> tensors(const Problem& problem) const = 0;
   // All four may throw LibraryError.
-  virtual lrnnx_memory memory(const Problem& problem) const = 0;
-  virtual std::string configuration(const Problem& problem) const = 0;
-  // One call through the C ABI, with every argument laid out beforehand.
-  virtual std::function<void()> bind(const Problem& problem, const Bindings& bindings) const = 0;
+  virtual lrnnx_memory memory(const Problem& problem, const Library& library) const = 0;
+  virtual std::string configuration(const Problem& problem, const Library& library) const = 0;
+  // One call through the C ABI, with every argument laid out beforehand. Keeps a reference to the library.
+  virtual std::function<void()> bind(const Problem& problem, const Bindings& bindings,
+                                     const Library& library) const = 0;
   // What each output should be, from the fp64 reference.
   virtual OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const = 0;
 };

@@ -21,7 +21,8 @@ struct TensorSpec {
   std::string name;
   Role role = Role::input;
   std::vector<int64_t> shape;
-  bool complex = false;  // two interleaved floats an element
+  bool complex = false;                // two interleaved floats an element
+  std::vector<const char*> axes = {};  // what the extents of the shape count: "batch", "channel", "time"
 
   int64_t elements() const;
   int64_t floats() const { return elements() * (complex ? 2 : 1); }

@@ -1,10 +1,7 @@
-// Reads the library's table of variants, and matches globs.
+// Reads a library's table of variants, and matches globs.
 #include "harness/variants.h"
 
 #include <algorithm>
-
-#include "harness/error.h"
-#include "lrnnx/lrnnx.h"
 
 namespace lrnnx::bench {
 
@@ -12,22 +9,29 @@ std::string Variant::operation() const { return family + '.' + discretization + 
 
 std::string Variant::name() const { return operation() + '.' + backend; }
 
+namespace {
+
+std::vector<Variant> variants_of(const Library& library) {
+  std::vector<Variant> rows;
+  for (int64_t i = 0; i < library.variant_count(); ++i) {
+    lrnnx_variant row{};
+    library.require_ok(library.variant_at(i, &row), "lrnnx_variant_at");
+    rows.push_back({row.family, row.discretization, row.dtype, row.direction, row.backend});
+  }
+  return rows;
+}
+
+}  // namespace
+
 const std::vector<Variant>& variants() {
-  static const std::vector<Variant> table = [] {
-    std::vector<Variant> rows;
-    for (int64_t i = 0; i < lrnnx_variant_count(); ++i) {
-      lrnnx_variant row{};
-      require_ok(lrnnx_variant_at(i, &row), "lrnnx_variant_at");
-      rows.push_back({row.family, row.discretization, row.dtype, row.direction, row.backend});
-    }
-    return rows;
-  }();
+  static const std::vector<Variant> table = variants_of(linked_library());
   return table;
 }
 
-bool has_variant(const Problem& problem) {
+bool has_variant(const Problem& problem, const Library& library) {
+  const std::vector<Variant> table = &library == &linked_library() ? variants() : variants_of(library);
   const std::string name = variant_name(problem);
-  return std::any_of(variants().begin(), variants().end(), [&](const Variant& v) { return v.name() == name; });
+  return std::any_of(table.begin(), table.end(), [&](const Variant& v) { return v.name() == name; });
 }
 
 bool glob_matches(std::string_view pattern, std::string_view name) {

@@ -1,10 +1,11 @@
-// Every kernel variant that the library reports through its C ABI, and the glob that selects among their names.
+// Every kernel variant that a library reports through its C ABI, and the glob that selects among their names.
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "harness/library.h"
 #include "harness/problem.h"
 
 namespace lrnnx::bench {
@@ -16,10 +17,10 @@ struct Variant {
   bool operator==(const Variant&) const = default;
 };
 
-// In the order of the library's table.
+// Of the library that is linked in, in the order of its table.
 const std::vector<Variant>& variants();
 
-bool has_variant(const Problem& problem);
+bool has_variant(const Problem& problem, const Library& library);
 
 // Shell-like: * any run of characters, ? any one, [abc] any of these. The whole name must match.
 bool glob_matches(std::string_view pattern, std::string_view name);
