@@ -133,8 +133,8 @@ const Metric kMetrics[] = {
        return worst;
      }},
     {"verdict", "",
-     "passed, failed, skipped, error, unchecked, or invalid (faster than the machine can be, or throttled)", "verdict",
-     Shown::always, "", [](const Row& row) -> Value { return std::string(to_string(row.verdict)); }},
+     "passed, failed, mistrusted, skipped, error, unchecked, or invalid (faster than the machine can be, or throttled)",
+     "verdict", Shown::always, "", [](const Row& row) -> Value { return std::string(to_string(row.verdict)); }},
     {"exit_code", "", "of a program that runs only this row", "exit code", Shown::never, "{}",
      [](const Row& row) -> Value { return static_cast<int64_t>(row.exit_code); }},
     {"configuration", "", "launch configuration that ran", "configuration", Shown::always, "",
@@ -159,6 +159,8 @@ const char* to_string(Verdict verdict) {
       return "passed";
     case Verdict::failed:
       return "failed";
+    case Verdict::mistrusted:
+      return "mistrusted";
     case Verdict::skipped:
       return "skipped";
     case Verdict::error:

@@ -20,11 +20,12 @@ namespace lrnnx::bench {
 
 enum class Verdict {
   passed,
-  failed,     // wrong numbers: not timed
-  skipped,    // this machine or this build does not compute it
-  error,      // the variant or the machine broke
-  unchecked,  // timed without asking the oracle
-  invalid     // a time that cannot be true, or was taken while the machine throttled
+  failed,      // wrong numbers: not timed
+  mistrusted,  // no fault found, but a wrong result could have passed
+  skipped,     // this machine or this build does not compute it
+  error,       // the variant or the machine broke
+  unchecked,   // timed without asking the oracle
+  invalid      // a time that cannot be true, or was taken while the machine throttled
 };
 const char* to_string(Verdict verdict);
 

@@ -30,16 +30,16 @@ Json to_json(const CheckResult& check) {
   Json tensors = Json::array();
   for (const Comparison& tensor : check.tensors) {
     tensors.push_back({{"name", tensor.name},
-                       {"passed", tensor.passed},
+                       {"status", to_string(tensor.status)},
+                       {"rho", number(tensor.rho)},
                        {"rel_l2", number(tensor.rel_l2)},
-                       {"tolerance", number(tensor.tolerance)},
                        {"max_abs_error", number(tensor.max_abs_error)},
                        {"max_abs_reference", number(tensor.max_abs_reference)}});
   }
   return {{"status", to_string(check.status)}, {"deterministic", check.deterministic}, {"tensors", tensors}};
 }
 
-constexpr Verdict kVerdicts[] = {Verdict::passed, Verdict::failed,    Verdict::skipped,
+constexpr Verdict kVerdicts[] = {Verdict::passed, Verdict::failed,    Verdict::mistrusted, Verdict::skipped,
                                  Verdict::error,  Verdict::unchecked, Verdict::invalid};
 
 using Path = std::array<const char*, 2>;  // of a fact in the environment
@@ -103,7 +103,8 @@ Verdict verdict_of(const Json& row) {
 
 bool is_timed(const Json& row) {
   const Verdict verdict = verdict_of(row);
-  return (verdict == Verdict::passed || verdict == Verdict::unchecked) && !row.at("samples_ms").empty();
+  return (verdict == Verdict::passed || verdict == Verdict::mistrusted || verdict == Verdict::unchecked) &&
+         !row.at("samples_ms").empty();
 }
 
 Results parse_results(std::string_view text, const std::string& origin) {

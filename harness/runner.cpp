@@ -27,6 +27,8 @@ Verdict verdict_of(Status status) {
       return Verdict::passed;
     case Status::failed:
       return Verdict::failed;
+    case Status::mistrusted:
+      return Verdict::mistrusted;
     case Status::skipped:
       return Verdict::skipped;
     case Status::error:
@@ -125,7 +127,7 @@ std::vector<Row> Runner::check_and_time(Row& row) {
     row.verdict = verdict_of(row.check->status);
     row.exit_code = row.check->exit_code;
     row.reason = row.check->reason;
-    if (row.verdict != Verdict::passed) return {row};
+    if (row.verdict != Verdict::passed && row.verdict != Verdict::mistrusted) return {row};
   } else {
     row.verdict = Verdict::unchecked;
   }

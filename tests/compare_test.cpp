@@ -1,4 +1,4 @@
-// The comparer must pass what an honest kernel computes, and fail everything else.
+// The comparer must pass what an honest kernel computes, fail everything else, and say where the fault lies.
 #include "harness/compare.h"
 
 #include <gtest/gtest.h>
@@ -9,101 +9,186 @@
 #include <limits>
 
 #include "harness/fill.h"
-#include "harness/operators.h"
 
 namespace lrnnx::bench {
 namespace {
 
-constexpr Tolerance kTolerance = {.rel_l2 = 2e-6, .max = 8e-6};
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr double kUnit = 0x1p-24;
 
-// Two batches of three channels of 200 steps.
+// Two batches of three channels of 200 steps of normal numbers. An error of one unit roundoff of the value is one unit
+// of both gauges.
 class Compare : public testing::Test {
  protected:
   Compare() {
     const Problem problem = parse_problem("selective_scan.mamba.f32.forward.cpu batch=2 dim=3 seqlen=200 dstate=1");
-    got_ = generate(problem, tensor_);
-    expected_.assign(got_.begin(), got_.end());
+    expect(generate(problem, tensor_));
   }
 
-  Comparison run() const { return compare(tensor_, got_, expected_, kTolerance); }
+  // The reference is what `values` are, with gauges as large as themselves.
+  void expect(std::vector<float> values) {
+    got_ = std::move(values);
+    expected_ = {};
+    expected_.value.assign(got_.begin(), got_.end());
+    const size_t step = tensor_.complex ? 2 : 1;
+    for (size_t i = 0; i < got_.size(); i += step)
+      expected_.G1.push_back(tensor_.complex ? std::hypot(got_[i], got_[i + 1]) : std::abs(got_[i]));
+    expected_.G2 = expected_.G1;
+    expected_.F.assign(expected_.G1.size(), 0);
+  }
 
-  void expect_failed(const char* reason) const {
-    const Comparison result = run();
-    EXPECT_FALSE(result.passed);
+  Comparison run(Judgement judgement = Judgement::gauged) const { return compare(tensor_, got_, expected_, judgement); }
+
+  void expect_failed(const std::string& reason, Judgement judgement = Judgement::gauged) const {
+    const Comparison result = run(judgement);
+    EXPECT_EQ(result.status, Status::failed);
     EXPECT_NE(result.reason.find(reason), std::string::npos) << result.reason;
   }
+  void expect_mistrusted(const std::string& reason) const {
+    const Comparison result = run();
+    EXPECT_EQ(result.status, Status::mistrusted) << result.rho;
+    EXPECT_NE(result.reason.find(reason), std::string::npos) << result.reason;
+  }
+  void expect_passed(Judgement judgement = Judgement::gauged) const {
+    EXPECT_EQ(run(judgement).status, Status::passed) << describe(run(judgement));
+  }
 
-  TensorSpec tensor_{"u", Role::input, {2, 3, 200}, false};
+  TensorSpec tensor_{"u", Role::input, {2, 3, 200}, false, {"batch", "channel", "time"}};
   std::vector<float> got_;
-  std::vector<double> expected_;
+  OracleTensor expected_;
 };
 
 TEST_F(Compare, EqualTensorsPassWithEveryElementCompared) {
   const Comparison result = run();
-  EXPECT_TRUE(result.passed) << result.reason;
+  EXPECT_EQ(result.status, Status::passed) << result.reason;
   EXPECT_EQ(result.reason, "");
   EXPECT_EQ(result.expected_count, 1200);
   EXPECT_EQ(result.compared, 1200);
+  EXPECT_EQ(result.rho, 0);
   EXPECT_EQ(result.rel_l2, 0);
   EXPECT_EQ(result.max_abs_error, 0);
+  EXPECT_EQ(result.wrong, 0);
+}
+
+TEST_F(Compare, RatiosAreThoseOfTheRule) {
+  expected_.value[17] = got_[17] - 0.001;
+  expected_.G1[17] = 7;
+  expected_.G2[17] = 3;
+  expected_.F[17] = 0.25;
+  expected_.S1_env = 10;
+  const double error = std::abs(got_[17] - expected_.value[17]);
+  const Comparison result = run();
+  EXPECT_DOUBLE_EQ(result.S1, error / (kUnit * 7 + 0.25));
+  EXPECT_DOUBLE_EQ(result.S2, error / (kUnit * 3 + 0.25));
+  EXPECT_EQ(result.T1, 40);
+  EXPECT_DOUBLE_EQ(result.rho, std::max(result.S2 / 8, result.S1 / 40));
+  EXPECT_DOUBLE_EQ(result.worst_allowed, std::min(8 * (kUnit * 3 + 0.25), 40 * (kUnit * 7 + 0.25)));
+  expected_.S1_env = 2;
+  EXPECT_EQ(run().T1, 32);
+  expected_.S1_env = kNan;
+  EXPECT_EQ(run().T1, 32);
+}
+
+TEST_F(Compare, EightUnitsOfTheRunningErrorPassAndMoreFail) {
+  expected_.G1.assign(1200, 1e3);
+  expected_.value[5] = 1, got_[5] = 1 + 8 * 0x1p-23f, expected_.G2[5] = 2;
+  EXPECT_EQ(run().rho, 1);
+  expected_.G2[5] = 1.999;
+  expect_failed("1 of 1200 elements are wrong");
+}
+
+TEST_F(Compare, ThirtyTwoUnitsOfTheAbsoluteGaugePassAndMoreFail) {
+  expected_.G2.assign(1200, 1e3);
+  expected_.value[5] = 1, got_[5] = 1 + 32 * 0x1p-23f, expected_.G1[5] = 2;
+  EXPECT_EQ(run().rho, 1);
+  expected_.G1[5] = 1.999;
+  expect_failed("1 of 1200");
+  expected_.S1_env = 8.1;
+  expect_passed();
 }
 
 TEST_F(Compare, RoundingErrorsPass) {
-  for (size_t i = 0; i < got_.size(); ++i) expected_[i] = got_[i] * (1 + 5e-7 * std::sin(static_cast<double>(i)));
-  EXPECT_TRUE(run().passed) << run().reason;
+  for (size_t i = 0; i < got_.size(); ++i)
+    expected_.value[i] = got_[i] * (1 + 4 * kUnit * std::sin(static_cast<double>(i)));
+  expect_passed();
+  EXPECT_GT(run().S2, 3.9);
 }
 
-TEST_F(Compare, NormsAreThoseOfTheDifference) {
+TEST_F(Compare, NormsAreThoseOfTheDifferenceAndDecideNothing) {
   tensor_.shape = {1, 1, 4};
-  got_ = {3, 4, 0, 5};
-  expected_ = {3, 4, 0, 5.5};
-  const Comparison result = run();
+  expect({3, 4, 0, 5});
+  expected_.value[3] = 5.5;
+  Comparison result = run();
   EXPECT_DOUBLE_EQ(result.rel_l2, 0.5 / std::sqrt(9 + 16 + 5.5 * 5.5));
   EXPECT_DOUBLE_EQ(result.max_abs_error, 0.5);
   EXPECT_DOUBLE_EQ(result.max_abs_reference, 5.5);
+  EXPECT_EQ(result.status, Status::failed);
 }
 
 TEST_F(Compare, AllZeroOutputFails) {
   std::fill(got_.begin(), got_.end(), 0.f);
-  expect_failed("relative L2");
+  expect_failed("1200 of 1200 elements are wrong");
 }
 
 TEST_F(Compare, UnchangedPoisonFails) {
   std::memset(got_.data(), 0xFF, got_.size() * sizeof(float));
-  expect_failed("1200 of 1200 elements are not finite");
+  expect_failed("1200 of 1200 elements are wrong");
+  EXPECT_EQ(run().rho, kInfinity);
 }
 
-TEST_F(Compare, NanAgainstNanFails) {
+TEST_F(Compare, NanIsEqualToNanButProvesNothing) {
   got_[7] = kNan;
-  expected_[7] = kNan;
-  expect_failed("1 of 1200 elements are not finite");
+  expect_failed("1 of 1200");
+  EXPECT_EQ(run().rho, kInfinity);
+  expected_.value[7] = kNan;
+  expect_mistrusted("1 of 1200 elements of the reference are not finite");
+  got_[7] = 1;
+  expect_failed("1 of 1200");
 }
 
-TEST_F(Compare, InfinityFailsOnEitherSideAndOnBoth) {
+TEST_F(Compare, InfinitiesMustMatchInSign) {
   got_[7] = kInfinity;
-  expect_failed("not finite");
-  expected_[7] = kInfinity;
-  expect_failed("not finite");
-  got_[7] = 1;
-  expect_failed("not finite");
+  expect_failed("1 of 1200");
+  expected_.value[7] = kInfinity;
+  expect_mistrusted("not finite");
+  got_[7] = -kInfinity;
+  expect_failed("1 of 1200");
+  got_[7] = kNan;
+  expect_failed("1 of 1200");
+  got_[7] = std::numeric_limits<float>::max();
+  expect_failed("1 of 1200");
+}
+
+TEST_F(Compare, WhatLiesBeyondTheFloatsIsInfinite) {
+  expected_.value[7] = -1e300;
+  expect_failed("1 of 1200");
+  got_[7] = -kInfinity;
+  expect_mistrusted("not finite");
+}
+
+TEST_F(Compare, AGaugeThatIsNoNumberExcusesNothing) {
+  expected_.G1[7] = kNan;
+  expect_failed("1 of 1200");
+  expected_.G1[7] = expected_.G2[7] = kInfinity;
+  got_[7] += 100;
+  expect_mistrusted("roundings may reach inf");
 }
 
 TEST_F(Compare, OneNanIsPlaced) {
   got_[200 * 4 + 17] = kNan;
   const Comparison result = run();
-  EXPECT_FALSE(result.passed);
+  EXPECT_EQ(result.status, Status::failed);
   EXPECT_EQ(result.worst_index, (std::vector<int64_t>{1, 1, 17}));
-  EXPECT_EQ(result.rel_l2, std::numeric_limits<double>::infinity());
-  EXPECT_EQ(result.max_abs_error, std::numeric_limits<double>::infinity());
-  EXPECT_TRUE(std::isnan(result.worst_got));
-  EXPECT_EQ(result.worst_expected, expected_[200 * 4 + 17]);
+  EXPECT_EQ(result.rel_l2, kInfinity);
+  EXPECT_EQ(result.max_abs_error, kInfinity);
+  EXPECT_TRUE(std::isnan(result.worst_got.real()));
+  EXPECT_EQ(result.worst_expected.real(), expected_.value[200 * 4 + 17]);
 }
 
 TEST_F(Compare, ScaledBy1_0001Fails) {
   for (float& value : got_) value *= 1.0001f;
-  expect_failed("relative L2");
+  expect_failed("1200 of 1200");
 }
 
 TEST_F(Compare, TruncatedToBf16Fails) {
@@ -113,131 +198,185 @@ TEST_F(Compare, TruncatedToBf16Fails) {
     bits &= 0xFFFF0000u;
     std::memcpy(&value, &bits, sizeof bits);
   }
-  expect_failed("relative L2");
+  expect_failed("of 1200 elements are wrong");
 }
 
 TEST_F(Compare, NegatedFails) {
   for (float& value : got_) value = -value;
-  expect_failed("relative L2");
+  expect_failed("1200 of 1200");
 }
 
 TEST_F(Compare, SwappedTensorsFail) {
   const TensorSpec other{"z", Role::input, tensor_.shape, false};
   got_ = generate(parse_problem("selective_scan.mamba.f32.forward.cpu batch=2 dim=3 seqlen=200 dstate=1"), other);
-  expect_failed("relative L2");
+  expect_failed("1200 of 1200");
 }
 
 TEST_F(Compare, PermutedBatchesFail) {
   std::rotate(got_.begin(), got_.begin() + 600, got_.end());
-  expect_failed("relative L2");
+  expect_failed("1200 of 1200");
 }
 
 TEST_F(Compare, PermutedChannelsFail) {
   std::swap_ranges(got_.begin(), got_.begin() + 200, got_.begin() + 200);
-  expect_failed("relative L2");
+  expect_failed("400 of 1200");
 }
 
 TEST_F(Compare, ShiftedByOneStepFails) {
   std::rotate(got_.begin(), got_.begin() + 1, got_.end());
-  expect_failed("relative L2");
+  expect_failed("1200 of 1200");
 }
 
 TEST_F(Compare, OneWrongElementFailsAndIsPlaced) {
   const size_t position = 200 * 5 + 199;
-  got_[position] += 1e-3f;
+  got_[position] *= 1.00001f;
   const Comparison result = run();
-  EXPECT_FALSE(result.passed);
+  EXPECT_EQ(result.status, Status::failed);
+  EXPECT_EQ(result.wrong, 1);
   EXPECT_EQ(result.worst_index, (std::vector<int64_t>{1, 2, 199}));
-  EXPECT_EQ(result.worst_got, got_[position]);
-  EXPECT_EQ(result.worst_expected, expected_[position]);
+  EXPECT_EQ(result.worst_got.real(), got_[position]);
+  EXPECT_EQ(result.worst_expected.real(), expected_.value[position]);
 }
 
-TEST_F(Compare, OneWrongElementAmongMillionsFailsByTheLargestError) {
+TEST_F(Compare, OneWrongElementAmongMillionsFails) {
   tensor_.shape = {4, 1024, 1024};
-  got_.assign(4 << 20, 1.f);
-  expected_.assign(4 << 20, 1.0);
-  got_[(3 << 20) + 5] = 1.001f;  // 5e-7 of the norm
-  expect_failed("largest error");
+  expect(std::vector<float>(4 << 20, 1.f));
+  got_[(3 << 20) + 5] = 1.000001f;  // 5e-10 of the norm
+  expect_failed("1 of 4194304");
   EXPECT_EQ(run().worst_index, (std::vector<int64_t>{3, 0, 5}));
+}
+
+TEST_F(Compare, ASmallElementIsNotExcusedByALargeOne) {
+  tensor_.shape = {1, 1, 1000};
+  std::vector<float> values(1000, 1e-6f);
+  values[3] = 3e5f;
+  expect(values);
+  expect_passed();
+  got_[4] = 0;
+  expect_failed("1 of 1000");
 }
 
 TEST_F(Compare, MissingAndExtraElementsFail) {
   got_.pop_back();
-  expect_failed("1199 elements, and 1200 in the reference, instead of 1200");
+  expect_failed("1199 numbers, and 1200 in the reference, instead of 1200");
   got_.resize(1201);
-  expect_failed("1201 elements");
+  expect_failed("1201 numbers");
   got_.resize(1200);
-  expected_.pop_back();
+  expected_.value.pop_back();
   expect_failed("1199 in the reference");
   got_.clear();
-  expected_.clear();
-  expect_failed("0 elements");
+  expected_.value.clear();
+  expect_failed("0 numbers");
 }
 
-TEST_F(Compare, WhereAllIsZeroTheResultMustBeZero) {
-  std::fill(expected_.begin(), expected_.end(), 0.0);
-  expect_failed("relative L2 error inf");
-  std::fill(got_.begin(), got_.end(), 0.f);
-  EXPECT_TRUE(run().passed) << run().reason;
-  got_[3] = 1e-30f;
-  EXPECT_FALSE(run().passed);
-}
-
-TEST_F(Compare, OfAComplexTensorTheLastIndexIsThePart) {
-  tensor_ = {"A", Role::input, {2, 300}, true};
-  got_[601] += 1;
-  EXPECT_EQ(run().worst_index, (std::vector<int64_t>{1, 0, 1}));
-}
-
-TEST_F(Compare, ToleranceWidensOnlyForFewNumbers) {
-  EXPECT_LT(run().tolerance, 1.01 * kTolerance.rel_l2);
-  tensor_.shape = {1, 1, 2};
-  got_ = {1, -1};
-  expected_ = {1, -1};
-  EXPECT_DOUBLE_EQ(run().tolerance, 9 * kTolerance.rel_l2);  // participation ratio 2: 1 + 32 / 4
-  got_[0] = 1.001f;
-  EXPECT_FALSE(run().passed);
-  // Four numbers that one dominates count as one.
-  tensor_.shape = {1, 1, 4};
-  got_ = {1, 1e-4f, 1e-4f, 1e-4f};
-  expected_.assign(got_.begin(), got_.end());
-  EXPECT_NEAR(run().tolerance, 33 * kTolerance.rel_l2, 1e-3 * run().tolerance);
-}
-
-TEST_F(Compare, OneLargeElementDoesNotExcuseTheOthers) {
-  tensor_.shape = {1, 1, 1000};
-  got_.assign(1000, 1);
-  got_[3] = 3e5f;
-  expected_.assign(got_.begin(), got_.end());
-  EXPECT_TRUE(run().passed);
-  std::fill(got_.begin() + 4, got_.end(), 0.f);
-  EXPECT_FALSE(run().passed);
+TEST_F(Compare, AMissingGaugeFails) {
+  for (std::vector<double> OracleTensor::*gauge : {&OracleTensor::G1, &OracleTensor::G2, &OracleTensor::F}) {
+    OracleTensor whole = expected_;
+    (expected_.*gauge).pop_back();
+    expect_failed("a gauge of the reference has 1199 elements instead of 1200");
+    expected_ = whole;
+  }
 }
 
 TEST_F(Compare, AnEmptyTensorFails) {
   tensor_.shape = {0};
-  got_.clear();
-  expected_.clear();
-  EXPECT_EQ(run().reason, "nothing to compare");
-  EXPECT_FALSE(run().passed);
+  expect({});
+  expect_failed("nothing to compare");
 }
 
-TEST(Tolerance, OfModelInputsIsTight) {
-  const Problem problem = parse_problem("selective_scan.mamba.f32.forward.cpu batch=1 dim=1 seqlen=2048 dstate=16");
-  EXPECT_LE(tolerance_of(problem).rel_l2, 4e-6);
-  EXPECT_LE(tolerance_of(problem).max, 16e-6);
+TEST_F(Compare, WhereTheGaugeIsZeroOnlyZeroIsRight) {
+  expect(std::vector<float>(1200, 0.f));
+  expect_passed();
+  got_[3] = std::numeric_limits<float>::denorm_min();
+  expect_failed("1 of 1200");
+  expected_.F[3] = 1e-38;
+  expect_passed();
 }
 
-TEST(Tolerance, GrowsWithTheStepsThatAStateLasts) {
-  const auto of = [](const char* rest) {
-    return tolerance_of(
-               parse_problem(std::string("selective_scan.mamba.f32.forward.cpu batch=1 dim=1 dstate=16 ") + rest))
-        .rel_l2;
-  };
-  EXPECT_GT(of("seqlen=2048 fill=slow"), 4 * of("seqlen=2048 fill=init"));
-  EXPECT_DOUBLE_EQ(of("seqlen=16 fill=slow"), of("seqlen=16 fill=init"));
-  EXPECT_GT(of("seqlen=65536 fill=init"), 2 * of("seqlen=2048 fill=init"));
-  EXPECT_LT(of("seqlen=65536 fill=slow"), 1e-3);
+TEST_F(Compare, ManyZerosThatCancellationLeftAreMistrusted) {
+  for (size_t i = 0; i < 400; ++i) got_[3 * i] = 0, expected_.value[3 * i] = 0, expected_.G1[3 * i] = 1;
+  expect_mistrusted("400 of 1200 elements of the reference are 0 by cancellation");
+  for (size_t i = 0; i < 100; ++i) expected_.G1[3 * i] = 0;  // nothing but 0 was possible there
+  expect_passed();
+}
+
+TEST_F(Compare, RoundingsAsLargeAsTheReferenceAreMistrusted) {
+  for (double& gauge : expected_.G1) gauge *= 5e3;
+  expect_passed();
+  for (double& gauge : expected_.G1) gauge *= 1.1;
+  expect_mistrusted("roundings may reach");
+  got_[5] += 1;
+  expect_failed("1 of 1200");
+}
+
+TEST_F(Compare, AnUnderflowFloorAsLargeAsTheReferenceIsMistrusted) {
+  expected_.F.assign(1200, 2e-4);
+  expect_passed();
+  expected_.F.assign(1200, 2e-3);
+  expect_mistrusted("underflow may reach");
+}
+
+TEST_F(Compare, InExactModeOnlyTheRoundedReferenceIsRight) {
+  expect_passed(Judgement::exact);
+  got_[5] = std::nextafter(got_[5], 10.f);
+  expect_passed(Judgement::gauged);
+  expect_failed("1 of 1200", Judgement::exact);
+  got_[5] = std::nextafter(got_[5], -10.f);
+  expected_.value[5] = got_[5] * (1 + 0x1p-30);
+  EXPECT_EQ(run(Judgement::exact).status, Status::mistrusted);
+  EXPECT_NE(run(Judgement::exact).reason.find("not exact"), std::string::npos);
+}
+
+TEST_F(Compare, AComplexErrorIsTheModulusOfTheDifference) {
+  tensor_ = {"A", Role::input, {2, 300}, true, {"channel", "state"}};
+  expect(got_);
+  expect_passed();
+  expected_.value[600] = got_[600] - 3e-3;
+  expected_.value[601] = got_[601] + 4e-3;
+  expected_.G1[300] = expected_.G2[300] = 1;
+  const Comparison result = run();
+  EXPECT_EQ(result.status, Status::failed);
+  EXPECT_EQ(result.compared, 600);
+  EXPECT_EQ(result.wrong, 1);
+  EXPECT_EQ(result.worst_index, (std::vector<int64_t>{1, 0}));
+  EXPECT_NEAR(result.S1, 5e-3 / kUnit, 1e-9 / kUnit);
+  EXPECT_NE(describe(result).find("i, expected "), std::string::npos) << describe(result);
+}
+
+TEST_F(Compare, AComplexNumberIsNotFiniteAsAWhole) {
+  tensor_ = {"A", Role::input, {2, 300}, true, {"channel", "state"}};
+  expect(got_);
+  expected_.value[600] = kInfinity;
+  expect_failed("1 of 600");
+  got_[601] = kNan;
+  expect_mistrusted("1 of 600 elements of the reference are not finite");
+}
+
+TEST_F(Compare, SaysWhereTheWrongElementsLie) {
+  for (size_t t = 64; t < 70; ++t) got_[200 * 4 + t] += 1;
+  const Comparison result = run();
+  ASSERT_EQ(result.extents.size(), 3u);
+  EXPECT_EQ(result.wrong, 6);
+  EXPECT_EQ(result.extents[2].axis, "time");
+  EXPECT_EQ(result.extents[2].first, 64);
+  EXPECT_EQ(result.extents[2].last, 69);
+  EXPECT_EQ(result.extents[2].distinct, 6);
+  EXPECT_NE(
+      describe(result).find("in batch 1 of 2, channel 1 of 3, time 64..69 (6 of 200); from the start of chunk 1 of "
+                            "64 steps"),
+      std::string::npos)
+      << describe(result);
+  for (size_t i = 0; i < got_.size(); ++i) got_[i] += 1;
+  EXPECT_NE(describe(run()).find("in batch all 2, channel all 3, time all 200"), std::string::npos) << describe(run());
+}
+
+TEST_F(Compare, DescribesTheWorstElementWithWhatWasAllowed) {
+  expected_.value[0] = 1, expected_.G1[0] = expected_.G2[0] = 1, got_[0] = 1.5f;
+  EXPECT_EQ(
+      describe(run()).find("u: 1 of 1200 elements are wrong; worst (rho 1.05e+06) at [0, 0, 0]: got 1.5, expected "
+                           "1 +- 4.8e-07; in batch 0 of 2, channel 0 of 3, time 0 of 200"),
+      0u)
+      << describe(run());
 }
 
 }  // namespace
