@@ -1,56 +1,71 @@
-// Named generators of inputs: the value of element i of a tensor is a function of the tensor's name, the seed and i,
-// computed with integers and basic IEEE arithmetic only, so that it is the same on every platform and for any number
-// of threads.
+// Named generators of inputs. A fill is a base, which gives every tensor its values, and any number of modifiers, which
+// replace some of them: "slow+zero_dt". The value of element i of a tensor is a function of the problem's text, the
+// tensor's name and i. Modifiers leave the random numbers of the base alone: "init+nan" is "init" with one NaN.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "harness/compare.h"
+#include "harness/fill_element.h"
 #include "harness/problem.h"
 #include "harness/tensors.h"
 
 namespace lrnnx::bench {
 
-// One number of a tensor, with the random numbers that belong to it.
-class Element {
- public:
-  Element(uint64_t key, int64_t index, int64_t last, bool imaginary)
-      : key_(key), index_(static_cast<uint64_t>(index)), last_(last), imaginary_(imaginary) {}
-
-  int64_t last() const { return last_; }  // index along the last axis: the state, for A
-  bool imaginary() const { return imaginary_; }
-
-  double uniform(double low, double high) const;
-  double log_uniform(double low_exponent, double high_exponent) const;  // 10^low_exponent to 10^high_exponent
-  double normal() const;                                                // mean 0, variance 1, |x| < 8.3
-
- private:
-  uint64_t bits(uint64_t draw) const;
-  uint64_t key_, index_;
-  int64_t last_;
-  bool imaginary_;
-};
-
-using Generator = double (*)(const Element& element);
-
+// Bases and modifiers are listed alike; only one of the two functions is there.
 struct Fill {
+  using Generator = double (*)(const Element& element);
+  // What a modifier needs beside the value that it replaces.
+  struct Context {
+    const Problem& problem;
+    const TensorSpec& tensor;
+    uint64_t base_key;        // of the tensor's random numbers
+    uint64_t modifier_key;    // of the modifier's own, for this tensor
+    uint64_t event_key;       // of the modifier's own, the same for all tensors of one shape
+    Generator base;           // what the base would give at another place
+    std::vector<float> bias;  // delta_bias, for the tensor delta
+  };
+  using Modification = double (*)(const Context& context, const Element& element, double value);
+
   const char* name;
   const char* description;
-  double memory;  // steps for which a state typically lasts: 1 / (-A dt)
-  Generator (*generator)(const Problem& problem, std::string_view tensor);
+  // Of the tensor; a modifier returns null where it changes nothing.
+  Generator (*base)(const Problem& problem, std::string_view tensor) = nullptr;
+  Modification (*modifier)(const Problem& problem, std::string_view tensor) = nullptr;
+  // Why it has no meaning for the problem; null if it has.
+  const char* (*objection)(const Problem& problem) = [](const Problem&) -> const char* { return nullptr; };
+  Judgement judgement = Judgement::gauged;
+  float plant = 0;  // if not finite, one number becomes this
 };
 
-std::span<const Fill> fills();
+std::span<const Fill> fill_bases();
+std::span<const Fill> fill_modifiers();
 
-// Throws UsageError listing the names.
-const Fill& find_fill(std::string_view name);
+// Throws UsageError naming the word, and what is allowed in its place.
+void require_fill(std::string_view fill);
+
+// "fill A_near_zero: s7 has no A", or nothing if the fill has a meaning for the problem.
+std::optional<std::string> fill_objection(const Problem& problem);
+
+Judgement judgement_of(const Problem& problem);
 
 // The values of one input of the problem, rounded to float.
 std::vector<float> generate(const Problem& problem, const TensorSpec& tensor);
 
-uint64_t hash_text(std::string_view text);
+// The one number that the modifiers nan and inf replace, in an input that the seed chooses.
+struct Plant {
+  std::string tensor;
+  int64_t index = 0;  // of the number, as generate() orders them
+  float value = 0;
+};
+std::optional<Plant> plant_of(const Problem& problem);
+
+// The same inputs without it.
+Problem without_plant(const Problem& problem);
 
 }  // namespace lrnnx::bench

@@ -38,6 +38,12 @@ constexpr OptionName kOptionNames[] = {{"B", &Options::variable_B, LRNNX_VARIABL
 
 constexpr const char* kNoOptions = "none";
 
+constexpr MemoryLayoutName kMemoryLayouts[] = {
+    {"contiguous", MemoryLayout::contiguous, "rows behind each other"},
+    {"strided", MemoryLayout::strided, "gaps between the rows of (batch, dim, seqlen) and between batches"},
+    {"offset", MemoryLayout::offset, "every tensor begins one element behind an aligned address"},
+    {"transposed", MemoryLayout::transposed, "(batch, dim, seqlen) with the batches inside the channels"}};
+
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
   for (size_t begin = 0;;) {
@@ -95,6 +101,24 @@ void parse_variant(std::string_view word, Problem& problem) {
 std::span<const ShapeAxis> shape_axes() { return kShapeAxes; }
 
 std::span<const OptionName> option_names() { return kOptionNames; }
+
+std::span<const MemoryLayoutName> memory_layout_names() { return kMemoryLayouts; }
+
+const char* to_string(MemoryLayout layout) {
+  for (const MemoryLayoutName& row : kMemoryLayouts) {
+    if (row.value == layout) return row.name;
+  }
+  return "";
+}
+
+MemoryLayout parse_memory_layout(std::string_view text) {
+  std::vector<std::string> names;
+  for (const MemoryLayoutName& row : kMemoryLayouts) {
+    if (row.name == text) return row.value;
+    names.emplace_back(row.name);
+  }
+  throw UsageError(fmt::format("layout '{}': expected {}", text, join_or(names)));
+}
 
 std::string join_or(const std::vector<std::string>& words) {
   if (words.empty()) return "nothing";
@@ -171,6 +195,7 @@ std::string to_string(const Problem& problem) {
   std::string text = variant_name(problem);
   for (const ShapeAxis& axis : kShapeAxes) text += fmt::format(" {}={}", axis.name, problem.shape.*axis.value);
   text += fmt::format(" options={} fill={} seed={}", to_string(problem.options), problem.fill, problem.seed);
+  if (problem.layout != MemoryLayout::contiguous) text += fmt::format(" layout={}", to_string(problem.layout));
   if (!problem.configuration.empty()) text += " config=" + problem.configuration;
   return text;
 }
@@ -190,17 +215,19 @@ Problem parse_problem(std::string_view line) {
     const std::string_view value = equals == std::string_view::npos ? "" : word.substr(equals + 1);
     const auto axis = std::find_if(std::begin(kShapeAxes), std::end(kShapeAxes),
                                    [&](const ShapeAxis& candidate) { return candidate.name == key; });
-    if (equals == std::string_view::npos ||
-        (axis == std::end(kShapeAxes) && key != "options" && key != "fill" && key != "seed" && key != "config")) {
-      throw UsageError(fmt::format(
-          "problem '{}': '{}': expected batch=, dim=, seqlen=, dstate=, groups=, options=, fill=, seed= or config=",
-          line, word));
+    if (equals == std::string_view::npos || (axis == std::end(kShapeAxes) && key != "options" && key != "fill" &&
+                                             key != "seed" && key != "layout" && key != "config")) {
+      throw UsageError(
+          fmt::format("problem '{}': '{}': expected batch=, dim=, seqlen=, dstate=, groups=, options=, fill=, seed=, "
+                      "layout= or config=",
+                      line, word));
     }
     if (!seen.emplace(key).second) throw UsageError(fmt::format("problem '{}': {} is given twice", line, key));
     if (axis != std::end(kShapeAxes)) problem.shape.*axis->value = parse_integer(value, key);
     if (key == "options") problem.options = parse_options(value);
     if (key == "fill") problem.fill = value;
     if (key == "seed") problem.seed = parse_seed(value, "seed");
+    if (key == "layout") problem.layout = parse_memory_layout(value);
     if (key == "config") problem.configuration = value;
   }
   for (const char* required : {"variant", "batch", "dim", "seqlen", "dstate"}) {
@@ -251,12 +278,14 @@ void validate(const Problem& problem) {
     if (problem.options.*option.value && !takes_option(problem, option.value))
       throw UsageError(fmt::format("option '{}': {} does not take it", option.name, problem.discretization));
   }
-  find_fill(problem.fill);
+  require_fill(problem.fill);
 }
 
 uint64_t data_seed(const Problem& problem) {
   Problem data = problem;
   data.direction = data.backend = data.configuration = "";
+  data.layout = MemoryLayout::contiguous;
+  data.fill = data.fill.substr(0, data.fill.find('+'));
   data.options.save = data.options.last_state = false;
   data.seed = 0;
   return hash_text(to_string(data)) ^ problem.seed;

@@ -22,12 +22,29 @@ struct Options {
   bool operator==(const Options&) const = default;
 };
 
+// How tensors lie in memory. What is between rows, before and behind them, is not the kernel's to write.
+enum class MemoryLayout {
+  contiguous,
+  strided,     // gaps between the rows of (B, D, L), and between batches
+  offset,      // every tensor begins one element behind an aligned address
+  transposed,  // (B, D, L) with the batches inside the channels
+};
+struct MemoryLayoutName {
+  const char* name;
+  MemoryLayout value;
+  const char* description;
+};
+std::span<const MemoryLayoutName> memory_layout_names();
+const char* to_string(MemoryLayout layout);
+MemoryLayout parse_memory_layout(std::string_view text);
+
 struct Problem {
   std::string family, discretization, dtype, direction, backend;
   Shape shape;
   Options options;
   std::string fill = "init";
   uint64_t seed = 0;
+  MemoryLayout layout = MemoryLayout::contiguous;
   std::string configuration;  // launch configuration as the library prints it; empty: the library chooses
   bool operator==(const Problem&) const = default;
 };
@@ -54,7 +71,8 @@ Options parse_options(std::string_view text);
 std::string variant_name(const Problem& problem);
 
 // selective_scan.mamba.f32.forward.cuda batch=8 dim=2048 seqlen=2048 dstate=16 groups=1 options=B,C,D fill=init seed=0
-// followed by config=... if a configuration is set. The line that reproduces a failure.
+// followed by layout=... unless contiguous and config=... if a configuration is set. The line that reproduces a
+// failure.
 std::string to_string(const Problem& problem);
 
 // The exact inverse. batch, dim, seqlen and dstate must be given; the rest defaults to groups=1 options=B,C fill=init
@@ -69,8 +87,8 @@ void drop_untaken_options(Problem& problem);
 // Throws UsageError if the sizes or options contradict each other (dim not divisible by groups, save in backward...).
 void validate(const Problem& problem);
 
-// Seed of the problem's data. It leaves out backend, direction, configuration and what is merely written (save,
-// last_state), so that those see the same inputs.
+// Seed of the problem's data. It leaves out backend, direction, configuration, layout, modifiers of the fill and what
+// is merely written (save, last_state), so that those see the same inputs.
 uint64_t data_seed(const Problem& problem);
 
 // Whole numbers as every text of the harness takes them: 1024, 2^10.

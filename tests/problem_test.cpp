@@ -1,6 +1,7 @@
 // A problem's line: what it says, that it reads back, and what is refused with which words.
 #include "harness/problem.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -51,6 +52,27 @@ TEST(Problem, PrintsEveryFieldInOneOrder) {
             "options=B,D,z,delta_softplus fill=slow seed=18446744073709551615 config=threads=4,chunk=64");
 }
 
+TEST(Problem, PrintsALayoutOnlyIfItIsNotContiguous) {
+  Problem problem = small();
+  EXPECT_EQ(to_string(problem).find("layout"), std::string::npos);
+  problem.layout = MemoryLayout::transposed;
+  EXPECT_TRUE(to_string(problem).ends_with(" seed=0 layout=transposed")) << to_string(problem);
+  expect_refused(line("batch=1 dim=1 seqlen=1 dstate=1 layout=zigzag"), {"'zigzag'", "contiguous", "transposed"});
+}
+
+TEST(Problem, DataDependOnNothingThatIsNotAnInput) {
+  const Problem problem = parse_problem(line("batch=2 dim=6 seqlen=5 dstate=4 options=B,C fill=slow"));
+  const auto seed_of = [](const char* rest) { return data_seed(parse_problem(line(rest))); };
+  for (const char* same : {"batch=2 dim=6 seqlen=5 dstate=4 fill=slow layout=strided",
+                           "batch=2 dim=6 seqlen=5 dstate=4 fill=slow+nan config=a=1",
+                           "batch=2 dim=6 seqlen=5 dstate=4 fill=slow options=B,C,last_state,save"})
+    EXPECT_EQ(seed_of(same), data_seed(problem)) << same;
+  for (const char* other :
+       {"batch=2 dim=6 seqlen=5 dstate=4 fill=init", "batch=2 dim=6 seqlen=6 dstate=4 fill=slow",
+        "batch=2 dim=6 seqlen=5 dstate=4 fill=slow options=B", "batch=2 dim=6 seqlen=5 dstate=4 fill=slow seed=1"})
+    EXPECT_NE(seed_of(other), data_seed(problem)) << other;
+}
+
 TEST(Problem, WithoutAnyOptionSaysNone) {
   Problem problem = small();
   problem.options = {.variable_B = false, .variable_C = false};
@@ -68,7 +90,9 @@ TEST(Problem, EveryLineReadsBackAsTheSameProblem) {
     problem.shape.dim *= problem.shape.groups;
     for (const OptionName& option : option_names()) problem.options.*option.value = random() % 2;
     if (problem.direction == "backward") problem.options.save = false;
-    problem.fill = fills()[random() % fills().size()].name;
+    problem.fill = fill_bases()[random() % 5].name;
+    if (random() % 2) problem.fill += fmt::format("+{}", fill_modifiers()[random() % fill_modifiers().size()].name);
+    problem.layout = memory_layout_names()[random() % memory_layout_names().size()].value;
     problem.seed = random();
     if (random() % 2) problem.configuration = "a=1,b=2";
     EXPECT_EQ(parse_problem(to_string(problem)), problem) << to_string(problem);
@@ -171,7 +195,7 @@ TEST(Variants, AreThoseOfTheLibraryOnceEach) {
   std::set<std::string> names;
   for (const Variant& variant : variants()) EXPECT_TRUE(names.insert(variant.name()).second) << variant.name();
   EXPECT_TRUE(names.contains(kVariant));
-  EXPECT_TRUE(has_variant(small()));
+  EXPECT_TRUE(has_variant(small(), linked_library()));
 }
 
 }  // namespace
