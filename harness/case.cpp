@@ -25,6 +25,41 @@ namespace {
 constexpr const char* kSaved = "saved";
 constexpr const char* kWorkspace = "workspace";
 
+bool is_channel_time(const TensorSpec& tensor) {
+  return tensor.shape.size() == 3 && std::string_view(tensor.axes.back()) == "time";
+}
+
+// Strides of a (B, D, L) tensor; both 0 for the others, which the C ABI wants contiguous. The gaps are odd, so that no
+// row but the first is aligned to a vector.
+Binding strides_of(const TensorSpec& tensor, MemoryLayout layout) {
+  constexpr int64_t kRowGap = 5, kBatchGap = 11;
+  if (!is_channel_time(tensor)) return {};
+  const int64_t batch = tensor.shape[0], dim = tensor.shape[1], seqlen = tensor.shape[2];
+  switch (layout) {
+    case MemoryLayout::contiguous:
+    case MemoryLayout::offset:
+      return {};
+    case MemoryLayout::strided:
+      return {.stride_batch = dim * (seqlen + kRowGap) + kBatchGap, .stride_dim = seqlen + kRowGap};
+    case MemoryLayout::transposed:
+      return {.stride_batch = seqlen, .stride_dim = batch * seqlen};
+  }
+  return {};
+}
+
+RowPattern pattern_of(const TensorSpec& tensor, MemoryLayout layout) {
+  const int64_t element = tensor.bytes() / tensor.elements();
+  const Binding strides = strides_of(tensor, layout);
+  RowPattern pattern{.offset = layout == MemoryLayout::offset ? element : 0, .row_bytes = tensor.bytes()};
+  if (strides.stride_dim == 0) return pattern;
+  pattern.row_bytes = tensor.shape[2] * element;
+  pattern.outer = tensor.shape[0];
+  pattern.inner = tensor.shape[1];
+  pattern.outer_stride = strides.stride_batch * element;
+  pattern.inner_stride = strides.stride_dim * element;
+  return pattern;
+}
+
 void require_support(const Problem& problem, const Backend& backend) {
   if (const auto reason = backend.unavailable()) throw LibraryError(LRNNX_NO_DEVICE, *reason);
   if (!has_variant(problem, backend.library())) {
@@ -44,19 +79,24 @@ Case::Case(const Problem& problem, Backend& backend) : problem_(problem), backen
   Bindings bindings;
   bindings.memory = memory_;
   bindings.stream = backend.stream();
-  const auto add = [&](const std::string& name, Slot::Access access, std::optional<TensorSpec> tensor, int64_t bytes) {
-    slots_.push_back({name, access, std::move(tensor), GuardedBuffer(backend, bytes)});
-    return slots_.back().buffer.data();
+  const auto add = [&](const std::string& name, Slot::Access access, std::optional<TensorSpec> tensor,
+                       RowPattern pattern) -> GuardedBuffer& {
+    slots_.push_back({name, access, std::move(tensor), GuardedBuffer(backend, pattern)});
+    return slots_.back().buffer;
   };
   for (const TensorSpec& tensor : op.tensors(problem)) {
     const auto access = tensor.role == Role::output ? Slot::Access::write : Slot::Access::read;
-    void* data = add(tensor.name, access, tensor, tensor.bytes());
-    if (tensor.role == Role::input) backend.copy_in(data, generate(problem, tensor).data(), tensor.bytes());
-    bindings.tensors[tensor.name] = data;
+    GuardedBuffer& buffer = add(tensor.name, access, tensor, pattern_of(tensor, problem.layout));
+    if (tensor.role == Role::input) buffer.write(generate(problem, tensor).data());
+    Binding binding = strides_of(tensor, problem.layout);
+    binding.data = buffer.data();
+    bindings.tensors[tensor.name] = binding;
   }
   const bool backward = problem.direction == "backward";
-  bindings.saved = add(kSaved, backward ? Slot::Access::read : Slot::Access::write, std::nullopt, memory_.saved_bytes);
-  bindings.workspace = add(kWorkspace, Slot::Access::scratch, std::nullopt, memory_.workspace_bytes);
+  const auto saved_access = backward ? Slot::Access::read : Slot::Access::write;
+  bindings.saved = add(kSaved, saved_access, std::nullopt, {.row_bytes = memory_.saved_bytes}).data();
+  bindings.workspace =
+      add(kWorkspace, Slot::Access::scratch, std::nullopt, {.row_bytes = memory_.workspace_bytes}).data();
   if (backward) run_forward(bindings);
   launch_ = op.bind(problem, bindings, backend.library());
 }
@@ -78,7 +118,7 @@ void Case::run_forward(const Bindings& backward) {
   std::vector<GuardedBuffer> dropped;
   const auto scratch = [&](int64_t bytes) { return dropped.emplace_back(*backend_, bytes).data(); };
   for (const TensorSpec& tensor : op.tensors(forward)) {
-    if (!bindings.tensors.contains(tensor.name)) bindings.tensors[tensor.name] = scratch(tensor.bytes());
+    if (!bindings.tensors.contains(tensor.name)) bindings.tensors[tensor.name] = {scratch(tensor.bytes())};
   }
   bindings.workspace = scratch(bindings.memory.workspace_bytes);
   op.bind(forward, bindings, backend_->library())();
@@ -116,7 +156,7 @@ std::vector<float> Case::download(const std::string& name) const {
   for (const Slot& slot : slots_) {
     if (!slot.tensor || slot.name != name) continue;
     std::vector<float> values(static_cast<size_t>(slot.tensor->floats()));
-    backend_->copy_out(values.data(), slot.buffer.data(), slot.tensor->bytes());
+    slot.buffer.read(values.data());
     return values;
   }
   throw UsageError(fmt::format("{} has no tensor '{}'", variant_name(problem_), name));

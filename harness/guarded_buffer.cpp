@@ -1,4 +1,4 @@
-// Guard bytes, poison and checksums.
+// Guard bytes, poison, rows and checksums.
 #include "harness/guarded_buffer.h"
 
 #include <fmt/format.h>
@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <vector>
 
 namespace lrnnx::bench {
 namespace {
@@ -18,42 +17,101 @@ constexpr unsigned char kPoison = 0xFF;  // as a float, NaN
 
 }  // namespace
 
-GuardedBuffer::GuardedBuffer(Backend& backend, int64_t bytes) : backend_(&backend), bytes_(bytes) {
-  if (bytes == 0) return;
-  memory_ = backend.allocate(bytes + 2 * kGuardBytes);
-  auto* begin = static_cast<char*>(memory_.data());
-  backend.fill_bytes(begin, kGuard, kGuardBytes);
-  backend.fill_bytes(begin + kGuardBytes + bytes, kGuard, kGuardBytes);
+int64_t RowPattern::span() const {
+  return offset + (outer - 1) * outer_stride + (inner - 1) * inner_stride + row_bytes;
+}
+
+bool RowPattern::contiguous() const {
+  return offset == 0 && (inner == 1 || inner_stride == row_bytes) && (outer == 1 || outer_stride == inner * row_bytes);
+}
+
+template <class Visit>
+void GuardedBuffer::for_each_row(Visit visit) const {
+  for (int64_t i = 0; i < pattern_.outer; ++i) {
+    for (int64_t j = 0; j < pattern_.inner; ++j)
+      visit(pattern_.offset + i * pattern_.outer_stride + j * pattern_.inner_stride,
+            (i * pattern_.inner + j) * pattern_.row_bytes);
+  }
+}
+
+GuardedBuffer::GuardedBuffer(Backend& backend, RowPattern pattern) : backend_(&backend), pattern_(pattern) {
+  if (pattern.value_bytes() == 0) return;
+  memory_ = backend.allocate(pattern.span() + 2 * kGuardBytes);
+  backend.fill_bytes(memory_.data(), kGuard, memory_.bytes());
   poison();
 }
 
-void* GuardedBuffer::data() const {
-  return memory_.data() ? static_cast<char*>(memory_.data()) + kGuardBytes : nullptr;
-}
+void* GuardedBuffer::begin() const { return static_cast<char*>(memory_.data()) + kGuardBytes; }
+
+void* GuardedBuffer::data() const { return memory_.data() ? static_cast<char*>(begin()) + pattern_.offset : nullptr; }
 
 void GuardedBuffer::poison() {
-  if (bytes_ > 0) backend_->fill_bytes(data(), kPoison, bytes_);
+  if (bytes() == 0) return;
+  if (pattern_.contiguous()) return backend_->fill_bytes(data(), kPoison, bytes());
+  const std::vector<unsigned char> row(static_cast<size_t>(pattern_.row_bytes), kPoison);
+  upload(row.data(), false);
+}
+
+void GuardedBuffer::write(const void* values) {
+  if (bytes() == 0) return;
+  if (pattern_.contiguous()) return backend_->copy_in(data(), values, bytes());
+  upload(static_cast<const unsigned char*>(values), true);
+}
+
+// What is between the rows becomes guards again.
+void GuardedBuffer::upload(const unsigned char* rows, bool advance) {
+  std::vector<unsigned char> image(static_cast<size_t>(pattern_.span()), kGuard);
+  for_each_row([&](int64_t to, int64_t from) {
+    std::memcpy(image.data() + to, rows + (advance ? from : 0), static_cast<size_t>(pattern_.row_bytes));
+  });
+  backend_->copy_in(begin(), image.data(), pattern_.span());
+}
+
+std::vector<unsigned char> GuardedBuffer::download() const {
+  std::vector<unsigned char> image(static_cast<size_t>(pattern_.span()));
+  backend_->copy_out(image.data(), begin(), pattern_.span());
+  return image;
+}
+
+void GuardedBuffer::read(void* values) const {
+  if (bytes() == 0) return;
+  if (pattern_.contiguous()) return backend_->copy_out(values, data(), bytes());
+  const std::vector<unsigned char> image = download();
+  for_each_row([&](int64_t from, int64_t to) {
+    std::memcpy(static_cast<unsigned char*>(values) + to, image.data() + from, static_cast<size_t>(pattern_.row_bytes));
+  });
 }
 
 uint64_t GuardedBuffer::checksum() const {
-  if (bytes_ == 0) return 0;
-  std::vector<uint64_t> words(static_cast<size_t>((bytes_ + 7) / 8));
-  backend_->copy_out(words.data(), data(), bytes_);
+  if (bytes() == 0) return 0;
+  std::vector<uint64_t> words(static_cast<size_t>((pattern_.span() + 7) / 8));
+  backend_->copy_out(words.data(), begin(), pattern_.span());
   uint64_t sum = 0;
   for (const uint64_t word : words) sum = (sum ^ word) * 0x9E3779B97F4A7C15u + (sum >> 29);
   return sum;
 }
 
 std::optional<std::string> GuardedBuffer::overwritten() const {
-  if (bytes_ == 0) return std::nullopt;
+  if (bytes() == 0) return std::nullopt;
   const auto changed = [&](int64_t offset) {
     std::array<unsigned char, kGuardBytes> guard;
     backend_->copy_out(guard.data(), static_cast<char*>(memory_.data()) + offset, kGuardBytes);
     return kGuardBytes - std::count(guard.begin(), guard.end(), kGuard);
   };
-  const int64_t before = changed(0), after = changed(kGuardBytes + bytes_);
-  if (before == 0 && after == 0) return std::nullopt;
-  return fmt::format("{} of the {} bytes before it and {} after it", before, kGuardBytes, after);
+  const int64_t before = changed(0), after = changed(kGuardBytes + pattern_.span());
+  int64_t between = 0, gaps = 0;
+  if (!pattern_.contiguous()) {
+    std::vector<unsigned char> image = download();
+    for_each_row([&](int64_t row, int64_t) {
+      std::memset(image.data() + row, kGuard, static_cast<size_t>(pattern_.row_bytes));
+    });
+    between = pattern_.span() - std::count(image.begin(), image.end(), kGuard);
+    gaps = pattern_.span() - bytes();
+  }
+  if (before == 0 && after == 0 && between == 0) return std::nullopt;
+  std::string text = fmt::format("{} of the {} bytes before it and {} after it", before, kGuardBytes, after);
+  if (gaps > 0) text += fmt::format(", {} of the {} between its rows", between, gaps);
+  return text;
 }
 
 }  // namespace lrnnx::bench

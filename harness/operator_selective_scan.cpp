@@ -220,9 +220,15 @@ void bind_memory(const Bindings& bindings, Args& args) {
 template <class Args>
 auto binder(const Bindings& bindings, Args& args) {
   return [&](const TensorSpec& tensor, lrnnx_tensor Args::*member) {
-    // Contiguous: both strides are zero.
-    (args.*member).data = bindings.tensors.at(tensor.name);
-    (args.*member).size = tensor.elements();
+    const Binding& binding = bindings.tensors.at(tensor.name);
+    lrnnx_tensor& argument = args.*member;
+    argument.data = binding.data;
+    argument.stride_batch = binding.stride_batch;
+    argument.stride_dim = binding.stride_dim;
+    const bool strided = binding.stride_batch != 0 || binding.stride_dim != 0;
+    argument.size = !strided ? tensor.elements()
+                             : (tensor.shape[0] - 1) * binding.stride_batch +
+                                   (tensor.shape[1] - 1) * binding.stride_dim + tensor.shape[2];
   };
 }
 

@@ -15,9 +15,15 @@
 
 namespace lrnnx::bench {
 
-// Where one problem's tensors lie on its backend.
+// Where one tensor lies on its backend. The strides count elements, and are 0 where the tensor is contiguous.
+struct Binding {
+  void* data = nullptr;
+  int64_t stride_batch = 0, stride_dim = 0;
+};
+
+// Where one problem's tensors lie.
 struct Bindings {
-  std::map<std::string, void*> tensors{};
+  std::map<std::string, Binding> tensors{};
   void* saved = nullptr;
   void* workspace = nullptr;
   lrnnx_memory memory{};
