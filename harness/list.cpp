@@ -11,6 +11,7 @@
 #include "harness/error.h"
 #include "harness/fill.h"
 #include "harness/output.h"
+#include "harness/shapes.h"
 #include "harness/variants.h"
 
 namespace lrnnx::bench {
@@ -73,17 +74,35 @@ Json variants_json(const std::vector<Variant>& selected) {
   return {{"variants", list}, {"backends", backends}};
 }
 
-std::string fills_text() {
-  std::vector<std::vector<std::string>> rows;
-  for (const Fill& fill : fills()) rows.push_back({fill.name, fill.description});
-  return format_table({{"fill"}, {"inputs"}}, rows);
-}
-
 Json fills_json() {
   Json list = Json::array();
-  for (const Fill& fill : fills()) list.push_back({{"name", fill.name}, {"description", fill.description}});
+  for (const auto& [kind, fills] : {std::pair("base", fill_bases()), std::pair("modifier", fill_modifiers())}) {
+    for (const Fill& fill : fills)
+      list.push_back({{"name", fill.name}, {"kind", kind}, {"description", fill.description}});
+  }
   return {{"fills", list}};
 }
+
+}  // namespace
+
+std::string fills_text() {
+  std::vector<std::vector<std::string>> rows;
+  for (const Fill& fill : fill_bases()) rows.push_back({fill.name, fill.description});
+  for (const Fill& fill : fill_modifiers()) rows.push_back({fmt::format("+{}", fill.name), fill.description});
+  return format_table({{"fill"}, {"inputs"}}, rows) +
+         "Modifiers follow a base: fill=slow+zero_dt. One without a meaning for a problem makes it skipped.\n";
+}
+
+std::string shapes_text() {
+  std::vector<std::vector<std::string>> sets, layouts;
+  for (const ShapeSet& set : shape_sets())
+    sets.push_back({fmt::format("{}={}", set.axis, set.name), set.values, set.description});
+  for (const MemoryLayoutName& layout : memory_layout_names())
+    layouts.push_back({fmt::format("layout={}", layout.name), layout.description});
+  return format_table({{"sizes"}, {"values"}, {"why"}}, sets) + '\n' + format_table({{"layout"}, {"memory"}}, layouts);
+}
+
+namespace {
 
 void run_list(const Flags& flags) {
   if (flags.fills) return write_stdout(flags.json ? fills_json().dump(2) + '\n' : fills_text());

@@ -13,8 +13,10 @@
 #include <unordered_set>
 
 #include "harness/backend.h"
+#include "harness/covering.h"
 #include "harness/error.h"
 #include "harness/fill.h"
+#include "harness/shapes.h"
 #include "harness/variants.h"
 
 namespace lrnnx::bench {
@@ -26,8 +28,8 @@ using Json = nlohmann::ordered_json;
 using Axes = std::map<std::string, std::vector<std::string>>;
 
 const std::vector<std::string>& axis_names() {
-  static const std::vector<std::string> kNames = {"batch",  "dim",     "groups", "dstate",
-                                                  "seqlen", "options", "fill",   "direction"};
+  static const std::vector<std::string> kNames = {"batch",   "dim",  "groups", "dstate",   "seqlen",
+                                                  "options", "fill", "layout", "direction"};
   return kNames;
 }
 
@@ -59,7 +61,11 @@ std::vector<std::string> axis_values(const std::string& axis, const std::string&
     if (text == kEveryOption) return every_option_set();
     return {to_string(parse_options(text))};
   }
-  if (axis == "fill") return {find_fill(text).name};
+  if (axis == "fill") {
+    require_fill(text);
+    return {text};
+  }
+  if (axis == "layout") return {to_string(parse_memory_layout(text))};
   if (axis == "direction") {
     if (text != "forward" && text != "backward") {
       throw UsageError(fmt::format("direction '{}': expected forward or backward", text));
@@ -77,6 +83,8 @@ void set_axis(Problem& problem, const std::string& axis, const std::string& valu
     problem.options = parse_options(value);
   } else if (axis == "fill") {
     problem.fill = value;
+  } else if (axis == "layout") {
+    problem.layout = parse_memory_layout(value);
   } else if (axis == "direction") {
     problem.direction = value;
   } else {
@@ -92,27 +100,139 @@ void set_axis(Problem& problem, const std::string& axis, const std::string& valu
 struct Grid {
   std::vector<Problem> operations;  // family, discretization, dtype; and backend and configuration of a line
   Axes axes;
+  bool pairs = false;   // a few combinations that hold every pair of values, instead of all
+  int64_t budget = 0;   // most batch * dim * seqlen * dstate of a problem that is listed; 0: any
+  std::string backend;  // the only one that it is for; empty: all
+  bool from_line = false;
+};
+
+int64_t state_updates(const Shape& shape) { return shape.batch * shape.dim * shape.seqlen * shape.dstate; }
+
+// Problems without a direction that hold every possible pair of values of two axes. Operations are an axis; each option
+// is one, if every combination of them is asked for.
+class PairwiseGrid {
+ public:
+  PairwiseGrid(const std::vector<Problem>& operations, const Axes& axes, int64_t budget)
+      : operations_(operations), budget_(budget) {
+    add_axis("operation", operations.size());
+    for (const std::string& axis : axis_names()) {
+      if (axis == "direction") continue;
+      values_[axis] = axes.at(axis);
+      if (axis == "options" && values_[axis].size() == every_option_set().size()) {
+        for (const OptionName& option : option_names()) add_axis(option.name, 2, option.value);
+      } else {
+        add_axis(axis, values_[axis].size());
+      }
+    }
+  }
+
+  std::vector<Problem> rows() const {
+    std::vector<int> sizes;
+    for (const PairAxis& axis : axes_) sizes.push_back(static_cast<int>(axis.size));
+    std::vector<Choice> choices = cover_pairs(sizes, [this](const Choice& choice) { return is_possible(choice); });
+    std::stable_sort(choices.begin(), choices.end(), [](const Choice& a, const Choice& b) { return a[0] < b[0]; });
+    std::vector<Problem> problems;
+    for (const Choice& choice : choices) problems.push_back(problem_of(choice, false));
+    return problems;
+  }
+
+ private:
+  struct PairAxis {
+    std::string name;
+    size_t size;
+    bool Options::*option;
+  };
+
+  void add_axis(const std::string& name, size_t size, bool Options::*option = nullptr) {
+    axes_.push_back({name, size, option});
+  }
+
+  // Where nothing is chosen: sizes of 1, the plainest of the rest, and options as in `unchosen_options`.
+  Problem problem_of(const Choice& choice, bool unchosen_options) const {
+    Problem problem = choice[0] == kAnyValue ? Problem{} : operations_[static_cast<size_t>(choice[0])];
+    problem.direction = "backward";  // has whatever the forward has
+    for (size_t i = 1; i < axes_.size(); ++i) {
+      const PairAxis& axis = axes_[i];
+      if (axis.option) {
+        problem.options.*axis.option = choice[i] == kAnyValue ? unchosen_options : choice[i] == 1;
+      } else if (choice[i] != kAnyValue) {
+        set_axis(problem, axis.name, values_.at(axis.name)[static_cast<size_t>(choice[i])]);
+      }
+    }
+    return problem;
+  }
+
+  bool is_possible(const Choice& choice) const {
+    const Problem problem = problem_of(choice, true);
+    const Shape& shape = problem.shape;
+    if (shape.dim % shape.groups != 0 && is_chosen(choice, "dim")) return false;
+    if (budget_ > 0 && state_updates(shape) > budget_) return false;
+    if (choice[0] == kAnyValue) return true;
+    for (size_t i = 1; i < axes_.size(); ++i) {
+      const bool Options::*option = axes_[i].option;
+      if (option && choice[i] == 1 && option != &Options::save && !takes_option(problem, axes_[i].option)) return false;
+    }
+    return !fill_objection(problem) || !fill_objection(problem_of(choice, false));
+  }
+
+  bool is_chosen(const Choice& choice, const std::string& name) const {
+    for (size_t i = 0; i < axes_.size(); ++i) {
+      if (axes_[i].name == name) return choice[i] != kAnyValue;
+    }
+    return false;
+  }
+
+  const std::vector<Problem>& operations_;
+  int64_t budget_;
+  Axes values_;
+  std::vector<PairAxis> axes_;
 };
 
 class ProblemList {
  public:
   void add(const Grid& grid, const std::vector<std::string>& backends) {
-    for (const Problem& operation : grid.operations) add(operation, grid.axes, backends, 0);
-  }
-  std::vector<Problem> take() { return std::move(problems_); }
-
- private:
-  void add(Problem problem, const Axes& axes, const std::vector<std::string>& backends, size_t depth) {
-    if (depth < axis_names().size()) {
-      const std::string& axis = axis_names()[depth];
-      for (const std::string& value : axes.at(axis)) {
-        set_axis(problem, axis, value);
-        add(problem, axes, backends, depth + 1);
-      }
+    std::vector<std::string> kept;
+    for (const std::string& backend : backends) {
+      if (grid.backend.empty() || grid.backend == backend) kept.push_back(backend);
+    }
+    if (grid.pairs) {
+      for (const Problem& problem : PairwiseGrid(grid.operations, grid.axes, grid.budget).rows())
+        for (const std::string& direction : grid.axes.at("direction")) {
+          Problem directed = problem;
+          directed.direction = direction;
+          add(directed, grid, kept);
+        }
       return;
     }
+    for (const Problem& operation : grid.operations) add_all(operation, grid, kept, 0);
+  }
+
+  // Throws UsageError if nothing was listed.
+  std::vector<Problem> take() {
+    if (problems_.empty() && !objection_.empty())
+      throw UsageError(fmt::format("no problem of the selection can have its fill: {}", objection_));
+    return std::move(problems_);
+  }
+
+ private:
+  void add_all(Problem problem, const Grid& grid, const std::vector<std::string>& backends, size_t depth) {
+    if (depth == axis_names().size()) return add(problem, grid, backends);
+    const std::string& axis = axis_names()[depth];
+    for (const std::string& value : grid.axes.at(axis)) {
+      set_axis(problem, axis, value);
+      add_all(problem, grid, backends, depth + 1);
+    }
+  }
+
+  void add(Problem problem, const Grid& grid, const std::vector<std::string>& backends) {
     drop_untaken_options(problem);  // one list of options serves all
     validate(problem);
+    if (grid.budget > 0 && state_updates(problem.shape) > grid.budget) return;
+    // A suite lists what has a meaning; whoever writes a line is told.
+    if (const auto objection = fill_objection(problem); objection && !grid.from_line) {
+      objection_ = *objection;
+      return;
+    }
     for (const std::string& backend : backends) {
       if (!backend.empty()) problem.backend = backend;
       if (seen_.insert(to_string(problem)).second) problems_.push_back(problem);
@@ -121,6 +241,7 @@ class ProblemList {
 
   std::vector<Problem> problems_;
   std::unordered_set<std::string> seen_;
+  std::string objection_;  // one that kept a problem from being listed
 };
 
 // family.discretization.dtype of the variants that a glob matches.
@@ -190,7 +311,7 @@ std::vector<std::string> texts_of(const Json& value, const std::string& where) {
 }
 
 Grid parse_case(const Json& object, const std::string& where, const Axes& overrides) {
-  std::vector<std::string> allowed = {"description", "operator", "seed"};
+  std::vector<std::string> allowed = {"description", "operator", "seed", "backend", "combine", "budget"};
   allowed.insert(allowed.end(), axis_names().begin(), axis_names().end());
   require_keys(object, allowed, where);
 
@@ -206,9 +327,22 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
       grid.operations.push_back(std::move(operation));
     }
   }
+  if (object.contains("backend")) {
+    grid.backend = backend(texts_of(object["backend"], where + ": backend").front()).name();
+  }
+  if (object.contains("combine")) {
+    const std::string combine = texts_of(object["combine"], where + ": combine").front();
+    if (combine != "all" && combine != "pairs")
+      throw UsageError(fmt::format("{}: combine '{}': expected all or pairs", where, combine));
+    grid.pairs = combine == "pairs";
+  }
+  if (object.contains("budget")) {
+    grid.budget = parse_integer(texts_of(object["budget"], where + ": budget").front(), where + ": budget");
+  }
   grid.axes = {{"groups", {"1"}},
                {"options", {to_string(Options{})}},
                {"fill", {Problem{}.fill}},
+               {"layout", {to_string(Problem{}.layout)}},
                {"direction", {"forward", "backward"}}};
   for (const std::string& axis : axis_names()) {
     if (object.contains(axis)) {
@@ -231,7 +365,7 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
 
 std::vector<Grid> parse_suite(const std::string& text, const std::string& origin, const Axes& overrides) {
   const Json suite = parse_json(text, origin);
-  require_keys(suite, {"description", "cases"}, origin);
+  require_keys(suite, {"description", "reruns", "cases"}, origin);
   if (!suite.contains("cases") || !suite["cases"].is_array() || suite["cases"].empty()) {
     throw UsageError(fmt::format("{}: expected a list 'cases' with at least one case", origin));
   }
@@ -256,7 +390,8 @@ Axes parse_axis_flags(const std::vector<std::string>& flags) {
     }
     const std::string text = flag.substr(equals + 1);
     // The commas of an option set belong to it.
-    const auto parts = axis == "fill" || axis == "direction" ? split(text, ',') : std::vector<std::string>{text};
+    const auto parts =
+        axis == "fill" || axis == "layout" || axis == "direction" ? split(text, ',') : std::vector<std::string>{text};
     for (const std::string& part : parts) {
       const auto values = axis_values(axis, part);
       axes[axis].insert(axes[axis].end(), values.begin(), values.end());
@@ -266,10 +401,11 @@ Axes parse_axis_flags(const std::vector<std::string>& flags) {
 }
 
 Grid grid_of(const Problem& problem, const Axes& overrides) {
-  Grid grid{.operations = {problem}, .axes = {}};
+  Grid grid{.operations = {problem}, .axes = {}, .backend = {}, .from_line = true};
   for (const ShapeAxis& axis : shape_axes()) grid.axes[axis.name] = {std::to_string(problem.shape.*axis.value)};
   grid.axes["options"] = {to_string(problem.options)};
   grid.axes["fill"] = {problem.fill};
+  grid.axes["layout"] = {to_string(problem.layout)};
   grid.axes["direction"] = {problem.direction};
   for (const auto& [axis, values] : overrides) grid.axes[axis] = values;
   return grid;
@@ -313,6 +449,11 @@ std::vector<int64_t> parse_axis_values(std::string_view text, std::string_view a
   constexpr size_t kMostValues = 10000;
   std::vector<int64_t> values;
   for (const std::string& item : split(std::string(text), ',')) {
+    if (const ShapeSet* set = find_shape_set(axis, item)) {
+      const std::vector<int64_t> named = parse_axis_values(set->values, axis);
+      values.insert(values.end(), named.begin(), named.end());
+      continue;
+    }
     const auto parts = split(item, ':');
     const auto refuse = [&](const char* why) {
       throw UsageError(
@@ -361,6 +502,16 @@ std::vector<Problem> expand_suite(const std::string& json_text, const std::strin
   ProblemList problems;
   for (const Grid& grid : parse_suite(json_text, origin, {})) problems.add(grid, backends);
   return problems.take();
+}
+
+std::optional<int> reruns_of_suite(const Selection& selection) {
+  if (!selection.problems.empty()) return std::nullopt;
+  const std::string path = find_suite(selection.suite);
+  const Json suite = parse_json(read_file(path), path);
+  if (!suite.is_object() || !suite.contains("reruns")) return std::nullopt;
+  if (!suite["reruns"].is_number_unsigned())
+    throw UsageError(fmt::format("{}: reruns: expected a whole number, not {}", path, suite["reruns"].dump()));
+  return suite["reruns"].get<int>();
 }
 
 std::vector<Problem> select_problems(const Selection& selection) {

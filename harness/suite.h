@@ -34,7 +34,10 @@ void add_selection_flags(CLI::App& app, Selection& selection, const std::string&
 // words.
 std::vector<Problem> select_problems(const Selection& selection);
 
-// The values of one axis: "1024,2048", "[2^10:2^16:x2]", "1:8" (by ones), "0:64:+16".
+// How often a check of the selection runs each launch again, if its suite says.
+std::optional<int> reruns_of_suite(const Selection& selection);
+
+// The values of one axis: "1024,2048", "[2^10:2^16:x2]", "1:8" (by ones), "0:64:+16", or a named set: "warp,tile".
 std::vector<int64_t> parse_axis_values(std::string_view text, std::string_view axis);
 
 // suites/NAME.json beside the executable, installed, or in the source tree; or the path itself.

@@ -62,7 +62,8 @@ TEST(AxisValues, ThatMakeNoSenseAreRefusedWithTheGrammar) {
 }
 
 TEST(Suite, IsTheProductOfItsAxes) {
-  const auto problems = expand(suite(R"("operator": "*.mamba.f32", "batch": [1, 3], "dim": 6, "seqlen": "2^3:2^5:x2", "dstate": [1, "2^4"],
+  const auto problems = expand(
+      suite(R"("operator": "*.mamba.f32", "batch": [1, 3], "dim": 6, "seqlen": "2^3:2^5:x2", "dstate": [1, "2^4"],
       "groups": [1, "dim"], "options": ["B,C", "none"], "fill": ["init", "slow"], "direction": "forward")"));
   EXPECT_EQ(problems.size(), 2u * 3 * 2 * 2 * 2 * 2);
   std::set<std::string> lines;
@@ -185,8 +186,9 @@ TEST(Selection, AxesGivenTwiceAddUp) {
 
 TEST(Selection, AxesReplaceThoseOfASuite) {
   Selection selection;
-  selection.suite = LRNNX_SOURCE_DIR "/suites/check.json";
-  selection.axes = {"batch=2", "dim=6", "groups=1", "seqlen=7", "dstate=3", "options=B", "fill=init"};
+  selection.suite = LRNNX_SOURCE_DIR "/suites/check-quick.json";
+  selection.axes = {"batch=2",  "dim=6",     "groups=1",  "seqlen=7",
+                    "dstate=3", "options=B", "fill=init", "layout=contiguous"};
   selection.backend = "cpu";
   selection.filter = "selective_scan.mamba.f32.*";
   EXPECT_EQ(select_problems(selection).size(), 2u);  // forward and backward
@@ -232,6 +234,59 @@ TEST(Selection, UnknownNamesAreRefused) {
   selection = {};
   selection.suite = "no-such-suite";
   EXPECT_NE(refusal([&] { select_problems(selection); }).find("no-such-suite.json"), std::string::npos);
+}
+
+TEST(Selection, NamedSizesStandForTheirValues) {
+  EXPECT_EQ(parse_axis_values("warp", "seqlen"), (std::vector<int64_t>{31, 32, 33}));
+  EXPECT_EQ(parse_axis_values("[1,few,7]", "dim"), (std::vector<int64_t>{1, 1, 3, 7}));
+  EXPECT_THROW(parse_axis_values("warp", "dstate"), UsageError);
+}
+
+TEST(Selection, AFillWithoutMeaningIsNotListedButOfALineItIs) {
+  Selection selection = of_line("");
+  selection.axes = {"fill=init,init+gate_edges"};
+  EXPECT_EQ(select_problems(selection).size(), 2u);
+  const std::string suite = R"({"cases": [{"operator": "*.mamba.f32", "batch": 1, "dim": 1, "seqlen": 1, "dstate": 1,
+      "options": ["B,C", "B,C,z"], "fill": ["init", "init+gate_edges"], "direction": "forward"}]})";
+  EXPECT_EQ(expand_suite(suite, "test", {"cpu"}).size(), 3u);
+  const std::string none = R"({"cases": [{"operator": "*.mamba.f32", "batch": 1, "dim": 1, "seqlen": 1, "dstate": 1,
+      "options": "B,C", "fill": "init+gate_edges"}]})";
+  EXPECT_NE(refusal([&] { expand_suite(none, "test", {"cpu"}); }).find("the problem has no z"), std::string::npos);
+}
+
+TEST(Suites, ABudgetLeavesOutWhatIsLarger) {
+  const std::string suite = R"({"cases": [{"operator": "*.mamba.f32", "batch": 1, "dim": [1, 2], "seqlen": [10, 20],
+      "dstate": 5, "budget": 100, "direction": "forward"}]})";
+  EXPECT_EQ(expand_suite(suite, "test", {"cpu"}).size(), 3u);
+}
+
+TEST(Suites, ACaseMayBeForOneBackend) {
+  const std::string suite = R"({"cases": [{"operator": "*.mamba.f32", "batch": 1, "dim": 1, "seqlen": 1, "dstate": 1,
+      "backend": "cuda", "direction": "forward"}]})";
+  EXPECT_EQ(expand_suite(suite, "test", {"cpu", "cuda"}).size(), 1u);
+  EXPECT_EQ(expand_suite(suite, "test", {"cpu"}).size(), 0u);
+  EXPECT_NE(refusal([&] {
+              expand_suite(R"({"cases": [{"batch": 1, "combine": "some"}]})", "test", {"cpu"});
+            }).find("all or pairs"),
+            std::string::npos);
+}
+
+TEST(Suites, PairsHoldEveryPairOfValuesInBothDirections) {
+  const std::string suite = R"({"cases": [{"operator": "*.mamba.f32", "combine": "pairs", "batch": [1, 2],
+      "dim": [1, 2, 4], "seqlen": [1, 2, 3, 4, 5], "dstate": [1, 2], "groups": [1, "dim"], "options": "every"}]})";
+  const auto problems = expand_suite(suite, "test", {"cpu"});
+  EXPECT_LT(problems.size(), 60u);
+  for (const char* direction : {"forward", "backward"}) {
+    std::set<std::pair<int64_t, int64_t>> sizes;
+    std::set<std::pair<bool, int64_t>> gates;
+    for (const Problem& problem : problems) {
+      if (problem.direction != direction) continue;
+      sizes.insert({problem.shape.dim, problem.shape.seqlen});
+      gates.insert({problem.options.z, problem.shape.seqlen});
+    }
+    EXPECT_EQ(sizes.size(), 15u);
+    EXPECT_EQ(gates.size(), 10u);
+  }
 }
 
 TEST(Suites, OfTheProjectAllExpand) {
