@@ -4,10 +4,16 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <limits>
 
 #include "harness/case.h"
+#include "harness/npy.h"
 #include "harness/operators.h"
+#include "harness/output.h"
+#include "harness/probe.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -16,6 +22,7 @@ namespace {
 std::string oracle_key(Problem problem) {
   problem.backend.clear();
   problem.configuration.clear();
+  problem.layout = MemoryLayout::contiguous;
   problem.options.save = false;
   return to_string(problem);
 }
@@ -24,6 +31,12 @@ HostTensors download_outputs(const Case& launched) {
   HostTensors outputs;
   for (const std::string& name : launched.output_names()) outputs[name] = launched.download(name);
   return outputs;
+}
+
+HostTensors launch_and_download(Case& prepared) {
+  prepared.launch();
+  prepared.backend().synchronize();
+  return download_outputs(prepared);
 }
 
 // Names the first tensor of `again` that differs from `first` in any bit.
@@ -35,13 +48,48 @@ std::string differing(const HostTensors& first, const HostTensors& again) {
   return "";
 }
 
-std::string describe(const Comparison& tensor) {
-  std::string text = fmt::format("{}: {}", tensor.name, tensor.reason);
-  if (!tensor.worst_index.empty()) {
-    text += fmt::format("; worst at {}: got {:.9g}, expected {:.9g}", format_index(tensor.worst_index),
-                        tensor.worst_got, tensor.worst_expected);
+// A folder under `directory` that the problem's text names: problem.txt, input.*.npy, got.*.npy, expected.*.npy.
+std::string dump(const std::string& directory, const Case& launched, const HostTensors& outputs,
+                 const OracleTensors& oracle) {
+  const HostTensors inputs = launched.inputs();
+  const std::string line = to_string(launched.problem());
+  const std::string folder = fmt::format("{}/{}-{:016x}", directory, variant_name(launched.problem()), hash_text(line));
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw SystemError(fmt::format("cannot make the folder {}: {}", folder, error.message()));
+  write_file(folder + "/problem.txt", line + '\n');
+  for (const TensorSpec& tensor : tensors(launched.problem())) {
+    const auto path = [&](const char* kind) { return fmt::format("{}/{}.{}.npy", folder, kind, tensor.name); };
+    if (tensor.role == Role::input) write_npy(path("input"), inputs.at(tensor.name), tensor.shape, tensor.complex);
+    if (tensor.role != Role::output) continue;
+    write_npy(path("got"), outputs.at(tensor.name), tensor.shape, tensor.complex);
+    write_npy(path("expected"), oracle.at(tensor.name).value, tensor.shape, tensor.complex);
   }
-  return text;
+  return folder;
+}
+
+std::vector<std::string> concatenated(std::vector<std::string> first, const std::vector<std::string>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+HostTensors generate_inputs(const Problem& problem) {
+  HostTensors inputs;
+  for (const TensorSpec& tensor : tensors(problem)) {
+    if (tensor.role == Role::input) inputs[tensor.name] = generate(problem, tensor);
+  }
+  return inputs;
+}
+
+float nan_value(float) { return std::numeric_limits<float>::quiet_NaN(); }
+// Within whatever range the value had to keep.
+float moved_value(float value) { return value == 0 ? 0.25f : 0.5f * value; }
+
+// The oracle's answer with another value in the place of the plant.
+OracleTensors oracle_with(const Problem& problem, HostTensors inputs, const Plant& plant, float (*other)(float)) {
+  float& value = inputs.at(plant.tensor)[static_cast<size_t>(plant.index)];
+  value = other(value);
+  return find_operator(problem.family).oracle(problem, inputs);
 }
 
 // What is wrong, one sentence each.
@@ -53,18 +101,17 @@ std::string join_reasons(const std::vector<std::string>& reasons) {
 
 }  // namespace
 
-const char* to_string(Status status) {
-  switch (status) {
-    case Status::passed:
-      return "passed";
-    case Status::failed:
-      return "failed";
-    case Status::skipped:
-      return "skipped";
-    case Status::error:
-      return "error";
+std::string Checker::rerun(Case& launched, const HostTensors& outputs, CheckResult& result) const {
+  for (int rerun = 1; rerun <= options_.reruns; ++rerun) {
+    launched.poison_outputs();
+    const HostTensors again = launch_and_download(launched);
+    ++result.reruns;
+    if (const std::string name = differing(outputs, again); !name.empty()) {
+      result.deterministic = false;
+      return fmt::format("{}: rerun {} of the same launch gave other bits", name, rerun);
+    }
   }
-  return "error";
+  return "";
 }
 
 const OracleTensors& Checker::expected(const Problem& problem, const HostTensors& inputs) {
@@ -80,16 +127,30 @@ CheckResult Checker::check(const Problem& problem, Backend& backend) {
   const auto start = std::chrono::steady_clock::now();
   CheckResult result;
   result.problem = problem;
+  const auto skip = [&](SkipReason reason, const std::string& text) {
+    result.status = Status::skipped;
+    result.skip_reason = reason;
+    result.exit_code = ExitCode::nothing_ran;
+    result.reason = text;
+  };
   try {
-    run(problem, backend, result);
+    if (const auto objection = fill_objection(problem)) {
+      skip(SkipReason::fill_does_not_apply, *objection);
+    } else {
+      run(problem, backend, result);
+    }
   } catch (const LibraryError& error) {
-    result.status = error.is_skip() ? Status::skipped : Status::error;
-    result.exit_code = error.is_skip() ? ExitCode::nothing_ran : error.exit_code();
+    result.exit_code = error.exit_code();
     result.reason = error.what();
+    if (error.is_skip()) skip(error.skip_reason(), error.what());
+  } catch (const OutOfMemory& error) {
+    skip(SkipReason::not_enough_memory, error.what());
   } catch (const Error& error) {
     result.exit_code = error.exit_code();
     result.reason = error.what();
-  } catch (const std::exception& error) {  // the reference, or memory
+  } catch (const std::bad_alloc&) {
+    skip(SkipReason::not_enough_memory, "the host has too little for the tensors and the reference");
+  } catch (const std::exception& error) {  // the reference
     result.reason = error.what();
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -97,37 +158,42 @@ CheckResult Checker::check(const Problem& problem, Backend& backend) {
 }
 
 void Checker::run(const Problem& problem, Backend& backend, CheckResult& result) {
+  std::vector<std::string> faults, doubts;
   Case launched(problem, backend);
   result.configuration = launched.configuration();
   launched.seal();
-  launched.launch();
-  backend.synchronize();
-  const HostTensors outputs = download_outputs(launched);
+  const HostTensors outputs = launch_and_download(launched);
+  if (const std::string fault = rerun(launched, outputs, result); !fault.empty()) faults.push_back(fault);
+  faults = concatenated(faults, launched.violations());
 
-  std::vector<std::string> reasons;
-  for (int rerun = 1; rerun <= options_.reruns; ++rerun) {
-    launched.poison_outputs();
-    launched.launch();
-    backend.synchronize();
-    ++result.reruns;
-    if (const std::string name = differing(outputs, download_outputs(launched)); !name.empty()) {
-      result.deterministic = false;
-      reasons.push_back(fmt::format("{}: rerun {} of the same launch gave other bits", name, rerun));
-      break;
-    }
+  // With a plant, what the launch gives without it is compared; then what the plant did to that.
+  const Problem comparable = without_plant(problem);
+  const HostTensors inputs = generate_inputs(comparable);
+  const OracleTensors& oracle = expected(comparable, inputs);
+  HostTensors without;
+  if (const auto plant = plant_of(problem)) {
+    Case clean(comparable, backend);
+    without = launch_and_download(clean);
+    faults = concatenated(faults, causality_faults(problem, *plant, outputs, without,
+                                                   {.clean = oracle,
+                                                    .moved = oracle_with(problem, inputs, *plant, moved_value),
+                                                    .lost = oracle_with(problem, inputs, *plant, nan_value)}));
   }
-  const std::vector<std::string> violations = launched.violations();
-  reasons.insert(reasons.end(), violations.begin(), violations.end());
-
-  const OracleTensors& oracle = expected(problem, launched.inputs());
+  const HostTensors& compared = without.empty() ? outputs : without;
   for (const TensorSpec& tensor : launched.outputs()) {
-    result.tensors.push_back(
-        compare(tensor, outputs.at(tensor.name), oracle.at(tensor.name).value, tolerance_of(problem)));
-    if (!result.tensors.back().passed) reasons.push_back(describe(result.tensors.back()));
+    result.tensors.push_back(compare(tensor, compared.at(tensor.name), oracle.at(tensor.name), judgement_of(problem)));
+    const Comparison& comparison = result.tensors.back();
+    if (comparison.status == Status::failed) faults.push_back(describe(comparison));
+    if (comparison.status == Status::mistrusted) doubts.push_back(describe(comparison));
   }
-  result.reason = join_reasons(reasons);
-  result.status = reasons.empty() ? Status::passed : Status::failed;
-  result.exit_code = reasons.empty() ? ExitCode::ok : ExitCode::wrong_numbers;
+
+  result.status = !faults.empty() ? Status::failed : !doubts.empty() ? Status::mistrusted : Status::passed;
+  result.exit_code = !faults.empty()   ? ExitCode::wrong_numbers
+                     : !doubts.empty() ? ExitCode::nothing_ran  // nothing was shown
+                                       : ExitCode::ok;
+  result.reason = join_reasons(faults.empty() ? doubts : faults);
+  if (!options_.dump.empty() && (options_.dump_all || result.status != Status::passed))
+    result.dumped = dump(options_.dump, launched, outputs, oracle);
 }
 
 }  // namespace lrnnx::bench

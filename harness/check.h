@@ -7,30 +7,35 @@
 #include <vector>
 
 #include "harness/backend.h"
+#include "harness/case.h"
 #include "harness/compare.h"
 #include "harness/error.h"
+#include "harness/fill.h"
 #include "harness/problem.h"
+#include "harness/status.h"
 #include "harness/tensors.h"
 
 namespace lrnnx::bench {
 
-enum class Status { passed, failed, skipped, error };
-const char* to_string(Status status);
-
 struct CheckResult {
   Problem problem;
   Status status = Status::error;
+  SkipReason skip_reason = SkipReason::none;
   ExitCode exit_code = ExitCode::system;  // of a program that checks only this
   std::string reason;                     // empty if passed; one line a fault
   std::vector<Comparison> tensors;        // one an output
   bool deterministic = true;              // every rerun gave the same bits
   int reruns = 0;
   std::string configuration;  // that ran
+  std::string dumped;         // the folder with its tensors, if any were written
   double seconds = 0;
 };
 
 struct CheckOptions {
   int reruns = 1;  // launches beyond the first, each compared bitwise with it
+  // Where the inputs, what came out and what was expected go as .npy files, a folder a problem; empty: nowhere.
+  std::string dump = {};
+  bool dump_all = false;  // also of what passed
 };
 
 // Never throws for what the variant or the machine did wrong: that is the result. Keeps the oracle's last answer, so
@@ -42,6 +47,8 @@ class Checker {
 
  private:
   void run(const Problem& problem, Backend& backend, CheckResult& result);
+  // What differed from `outputs`; empty if nothing did.
+  std::string rerun(Case& launched, const HostTensors& outputs, CheckResult& result) const;
   const OracleTensors& expected(const Problem& problem, const HostTensors& inputs);
   CheckOptions options_;
   std::string oracle_key_;

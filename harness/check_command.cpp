@@ -6,13 +6,17 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <csignal>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "harness/check.h"
 #include "harness/environment.h"
 #include "harness/error.h"
+#include "harness/junit.h"
+#include "harness/list.h"
 #include "harness/output.h"
 #include "harness/suite.h"
 
@@ -21,7 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 
 // A wrong kernel fails hundreds of problems alike.
 constexpr int64_t kFaultsShown = 5;
@@ -29,30 +33,28 @@ constexpr int64_t kFaultsShown = 5;
 struct Flags {
   Selection selection;
   CheckOptions options;
-  std::string json;
-  bool verbose = false, fail_fast = false, quiet = false;
+  std::optional<int> reruns;
+  std::string json, junit;
+  bool verbose = false, fail_fast = false, quiet = false, list_fills = false, list_shapes = false;
 };
-
-// How far a tensor is from failing: 1 is the limit.
-double strain(const Comparison& tensor) {
-  const double by_max = tensor.max_abs_error == 0 ? 0 : tensor.max_abs_error / tensor.max_tolerance;
-  return std::max(tensor.rel_l2 / tensor.tolerance, by_max);
-}
 
 const Comparison* worst_tensor(const CheckResult& result) {
   const Comparison* worst = nullptr;
   for (const Comparison& tensor : result.tensors) {
-    if (!worst || !(strain(tensor) <= strain(*worst))) worst = &tensor;
+    if (!worst || tensor.rho > worst->rho) worst = &tensor;
   }
   return worst;
 }
+
+bool is_fault(Status status) { return status == Status::failed || status == Status::error; }
 
 std::string status_text(Status status) {
   switch (status) {
     case Status::passed:
       return colored("passed", Color::green);
+    case Status::mistrusted:
     case Status::skipped:
-      return colored("skipped", Color::yellow);
+      return colored(to_string(status), Color::yellow);
     case Status::failed:
     case Status::error:
       return colored(to_string(status), Color::red);
@@ -62,23 +64,31 @@ std::string status_text(Status status) {
 
 std::string repro_line(const CheckResult& result, const CheckOptions& options) {
   const std::string reruns = options.reruns == CheckOptions{}.reruns ? "" : fmt::format(" --reruns {}", options.reruns);
-  return fmt::format("lrnnx-bench check{} --problem '{}'", reruns, to_string(result.problem));
+  return fmt::format("lrnnx-check{} --problem '{}'", reruns, to_string(result.problem));
 }
 
 std::string fault_text(const CheckResult& result, const CheckOptions& options) {
   std::string reasons = "  " + result.reason;
   for (size_t i = 0; (i = reasons.find('\n', i)) != std::string::npos; i += 3) reasons.replace(i, 1, "\n  ");
+  if (!result.dumped.empty()) reasons += fmt::format("\n  tensors: {}", result.dumped);
   return fmt::format("{} {}\n{}\n  reproduce: {}\n", status_text(result.status), to_string(result.problem), reasons,
                      repro_line(result, options));
 }
 
+// "no device: no CUDA device (this build has no CUDA backend)"
+std::string skip_text(const CheckResult& result) {
+  return fmt::format("{}: {}", to_string(result.skip_reason), result.reason);
+}
+
+std::string determinism_text(bool rerun, bool deterministic) { return !rerun ? "-" : deterministic ? "yes" : "no"; }
+
 // One line for --verbose.
 std::string line_of(const CheckResult& result) {
   std::string text = fmt::format("{} {}", status_text(result.status), to_string(result.problem));
-  if (result.status == Status::skipped) return fmt::format("{}: {}\n", text, result.reason);
+  if (result.status == Status::skipped) return fmt::format("{}: {}\n", text, skip_text(result));
   if (const Comparison* worst = worst_tensor(result)) {
-    text += fmt::format("  worst {} rel_l2={:.1e}  deterministic={}  {}", worst->name, worst->rel_l2,
-                        result.deterministic ? "yes" : "no", result.configuration);
+    text += fmt::format("  rho {:.2g} ({})  rel. error {:.1e}  deterministic {}  {}", worst->rho, worst->name,
+                        worst->rel_l2, determinism_text(result.reruns > 0, result.deterministic), result.configuration);
   }
   return text + '\n';
 }
@@ -87,85 +97,106 @@ std::string line_of(const CheckResult& result) {
 struct Summary {
   std::map<Status, int64_t> counts;
   int64_t problems = 0;
-  bool ran = false, deterministic = true;
-  std::string worst_name;
-  double worst_rel_l2 = 0, worst_strain = -1, seconds = 0;
+  bool rerun = false, deterministic = true;
+  std::string worst_name = "-";
+  double worst_rho = -1, worst_rel_l2 = -1, seconds = 0;
 
   void add(const CheckResult& result) {
     ++problems;
     ++counts[result.status];
     seconds += result.seconds;
-    if (result.tensors.empty()) return;
-    ran = true;
+    rerun = rerun || result.reruns > 0;
     deterministic = deterministic && result.deterministic;
-    const Comparison* worst = worst_tensor(result);
-    if (worst_strain < 0 || !(strain(*worst) <= worst_strain)) {
-      worst_name = worst->name;
-      worst_rel_l2 = worst->rel_l2;
-      worst_strain = strain(*worst);
+    for (const Comparison& tensor : result.tensors) {
+      worst_rel_l2 = std::max(worst_rel_l2, tensor.rel_l2);
+      if (!(tensor.rho > worst_rho)) continue;
+      worst_rho = tensor.rho;
+      worst_name = tensor.name;
     }
   }
 };
 
-std::string summary_text(const std::vector<CheckResult>& results, const CheckOptions& options) {
+std::string summary_text(const std::vector<CheckResult>& results) {
   std::vector<std::pair<std::string, Summary>> variants;  // in order of appearance
-  std::map<std::string, int64_t> skips;
+  std::map<std::string, int64_t> notes;                   // of skips and doubts
+  std::map<Status, int64_t> totals;
   for (const CheckResult& result : results) {
     const std::string name = variant_name(result.problem);
     auto row = std::find_if(variants.begin(), variants.end(), [&](const auto& entry) { return entry.first == name; });
     if (row == variants.end()) row = variants.insert(row, {name, {}});
     row->second.add(result);
-    if (result.status == Status::skipped) ++skips[result.reason];
+    ++totals[result.status];
+    if (result.status == Status::skipped) ++notes[skip_text(result)];
   }
+  const auto number = [](double value, const char* format) {
+    return value < 0 ? std::string("-") : fmt::format(fmt::runtime(format), value);
+  };
+  std::vector<Column> columns = {{"variant"}, {"problems", true}};
+  for (const Status status : kStatuses) columns.push_back({to_string(status), true});
+  for (const Column& column : {Column{"worst rho", true}, {"of"}, {"rel. error", true}, {"deterministic"}, {"s", true}})
+    columns.push_back(column);
   std::vector<std::vector<std::string>> rows;
   for (auto& [name, summary] : variants) {
-    const auto count = [&counts = summary.counts](Status status) { return std::to_string(counts[status]); };
-    rows.push_back(
-        {name, std::to_string(summary.problems), count(Status::passed), count(Status::failed), count(Status::skipped),
-         count(Status::error), summary.ran ? fmt::format("{:.1e}", summary.worst_rel_l2) : "-",
-         summary.ran ? summary.worst_name : "-", summary.ran ? fmt::format("{:.2f}", summary.worst_strain) : "-",
-         !summary.ran || options.reruns == 0 ? "-"
-         : summary.deterministic             ? "yes"
-                                             : "no",
-         fmt::format("{:.1f}", summary.seconds)});
+    std::vector<std::string> row = {name, std::to_string(summary.problems)};
+    for (const Status status : kStatuses) row.push_back(std::to_string(summary.counts[status]));
+    for (const std::string& cell :
+         {number(summary.worst_rho, "{:.2g}"), summary.worst_name, number(summary.worst_rel_l2, "{:.1e}"),
+          determinism_text(summary.rerun, summary.deterministic), fmt::format("{:.1f}", summary.seconds)})
+      row.push_back(cell);
+    rows.push_back(std::move(row));
   }
-  std::string text = format_table({{"variant"},
-                                   {"problems", true},
-                                   {"passed", true},
-                                   {"failed", true},
-                                   {"skipped", true},
-                                   {"error", true},
-                                   {"worst rel L2", true},
-                                   {"of"},
-                                   {"of limit", true},
-                                   {"deterministic"},
-                                   {"s", true}},
-                                  rows);
-  for (const auto& [reason, count] : skips) {
-    text += fmt::format("{}: {} ({} problem{})\n", status_text(Status::skipped), reason, count, count == 1 ? "" : "s");
+  std::string text = format_table(columns, rows);
+  for (const auto& [note, count] : notes) {
+    text += fmt::format("{}: {} ({} problem{})\n", status_text(Status::skipped), note, count, count == 1 ? "" : "s");
   }
-  return text;
+  text += fmt::format("{} problems:", results.size());
+  for (const Status status : kStatuses) {
+    text += fmt::format("{} {} {}", status == kStatuses[0] ? "" : ",", totals[status], to_string(status));
+  }
+  return text + '\n';
+}
+
+// Numbers that JSON does not have become words.
+Json to_json(double number) { return std::isfinite(number) ? Json(number) : Json(fmt::format("{}", number)); }
+Json to_json(std::complex<double> number, bool complex) {
+  return complex ? Json::array({to_json(number.real()), to_json(number.imag())}) : to_json(number.real());
+}
+
+Json to_json(const Comparison& tensor) {
+  Json extents = Json::array();
+  for (const Extent& extent : tensor.extents) {
+    extents.push_back({{"axis", extent.axis},
+                       {"size", extent.size},
+                       {"first", extent.first},
+                       {"last", extent.last},
+                       {"distinct", extent.distinct}});
+  }
+  return {{"name", tensor.name},
+          {"status", to_string(tensor.status)},
+          {"reason", tensor.reason},
+          {"expected_count", tensor.expected_count},
+          {"compared", tensor.compared},
+          {"rho", to_json(tensor.rho)},
+          {"S1", to_json(tensor.S1)},
+          {"S2", to_json(tensor.S2)},
+          {"T1", to_json(tensor.T1)},
+          {"rel_l2", to_json(tensor.rel_l2)},
+          {"max_abs_error", to_json(tensor.max_abs_error)},
+          {"max_abs_reference", to_json(tensor.max_abs_reference)},
+          {"worst_index", tensor.worst_index},
+          {"worst_got", to_json(tensor.worst_got, tensor.complex)},
+          {"worst_expected", to_json(tensor.worst_expected, tensor.complex)},
+          {"worst_allowed", to_json(tensor.worst_allowed)},
+          {"wrong", tensor.wrong},
+          {"extents", extents}};
 }
 
 Json to_json(const CheckResult& result) {
   Json tensors = Json::array();
-  for (const Comparison& tensor : result.tensors) {
-    tensors.push_back({{"name", tensor.name},
-                       {"passed", tensor.passed},
-                       {"reason", tensor.reason},
-                       {"expected_count", tensor.expected_count},
-                       {"compared", tensor.compared},
-                       {"rel_l2", tensor.rel_l2},
-                       {"tolerance", tensor.tolerance},
-                       {"max_abs_error", tensor.max_abs_error},
-                       {"max_tolerance", tensor.max_tolerance},
-                       {"max_abs_reference", tensor.max_abs_reference},
-                       {"worst_index", tensor.worst_index},
-                       {"worst_got", tensor.worst_got},
-                       {"worst_expected", tensor.worst_expected}});
-  }
+  for (const Comparison& tensor : result.tensors) tensors.push_back(to_json(tensor));
   return {{"problem", to_string(result.problem)},
           {"status", to_string(result.status)},
+          {"skip_reason", result.status == Status::skipped ? Json(to_string(result.skip_reason)) : Json(nullptr)},
           {"reason", result.reason},
           {"deterministic", result.reruns > 0 ? Json(result.deterministic) : Json(nullptr)},
           {"reruns", result.reruns},
@@ -182,9 +213,7 @@ std::string json_text(const std::vector<CheckResult>& results) {
     list.push_back(to_json(result));
   }
   Json summary{{"problems", results.size()}};
-  for (const Status status : {Status::passed, Status::failed, Status::skipped, Status::error}) {
-    summary[to_string(status)] = counts[status];
-  }
+  for (const Status status : kStatuses) summary[to_string(status)] = counts[status];
   return Json{{"schema", "lrnnx-bench.check"},
               {"schema_version", kSchemaVersion},
               {"environment", environment()},
@@ -194,7 +223,8 @@ std::string json_text(const std::vector<CheckResult>& results) {
          '\n';
 }
 
-// Wrong numbers outrank a broken machine, which outranks a refused argument. Skips count only if nothing passed.
+// Wrong numbers outrank a broken machine, which outranks a refused argument. If nothing passed, nothing was shown:
+// skipped and mistrusted problems alone count as nothing ran.
 ExitCode exit_code_of(const std::vector<CheckResult>& results) {
   for (const ExitCode code : {ExitCode::wrong_numbers, ExitCode::system, ExitCode::usage, ExitCode::ok}) {
     const auto has_code = [&](const CheckResult& result) { return result.exit_code == code; };
@@ -203,22 +233,35 @@ ExitCode exit_code_of(const std::vector<CheckResult>& results) {
   return ExitCode::nothing_ran;
 }
 
-ExitCode run_check(const Flags& flags) {
+void make_directory(const std::string& path) {
+  if (path.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) throw SystemError(fmt::format("--dump {}: {}", path, error.message()));
+}
+
+ExitCode run_check(Flags flags) {
+  if (flags.list_fills) return write_stdout(fills_text()), ExitCode::ok;
+  if (flags.list_shapes) return write_stdout(shapes_text()), ExitCode::ok;
   const std::vector<Problem> problems = select_problems(flags.selection);
+  make_directory(flags.options.dump);  // better known before an hour of checking
+  const int default_reruns = flags.options.reruns;
+  flags.options.reruns = flags.reruns.value_or(reruns_of_suite(flags.selection).value_or(default_reruns));
+  flags.options.dump_all = !flags.selection.problems.empty();
   const bool text_to_stdout = flags.json != "-";
   const bool live = !flags.quiet && ::isatty(STDERR_FILENO);
   Checker checker(flags.options);
   std::vector<CheckResult> results;
   std::map<std::string, int64_t> faults;  // by variant
-  const bool json_to_file = !flags.json.empty() && flags.json != "-";
-  if (json_to_file) std::signal(SIGPIPE, SIG_IGN);  // a reader of the text who goes away costs no results
-  std::string unwritten;                            // why the text no longer reaches the standard output
+  const bool to_file = (!flags.json.empty() && flags.json != "-") || !flags.junit.empty();
+  if (to_file) std::signal(SIGPIPE, SIG_IGN);  // a reader of the text who goes away costs no results
+  std::string unwritten;                       // why the text no longer reaches the standard output
   const auto say = [&](const std::string& text) {
     if (!text_to_stdout || !unwritten.empty()) return;
     try {
       write_stdout(text);
     } catch (const SystemError& error) {
-      if (!json_to_file) throw;
+      if (!to_file) throw;
       unwritten = error.what();
     }
   };
@@ -226,10 +269,10 @@ ExitCode run_check(const Flags& flags) {
     if (live) fmt::print(stderr, "\r\x1b[K[{}/{}] {}", results.size() + 1, problems.size(), to_string(problem));
     results.push_back(checker.check(problem, backend(problem.backend)));
     const CheckResult& result = results.back();
-    const bool fault = result.status == Status::failed || result.status == Status::error;
+    const bool fault = is_fault(result.status);
     if (live) fmt::print(stderr, "\r\x1b[K");
     if (flags.verbose) say(line_of(result));
-    if (fault) {
+    if (fault || result.status == Status::mistrusted) {
       const int64_t count = ++faults[variant_name(problem)];
       if (flags.verbose || count <= kFaultsShown) say(fault_text(result, flags.options));
     }
@@ -241,13 +284,14 @@ ExitCode run_check(const Flags& flags) {
   }
   std::vector<Output> outputs;
   if (!flags.json.empty()) outputs.push_back({flags.json, json_text(results)});
+  if (!flags.junit.empty()) outputs.push_back({flags.junit, junit_text(results)});
   if (text_to_stdout && unwritten.empty()) {
     std::string text;
     for (const auto& [variant, count] : faults) {
       if (flags.verbose || count <= kFaultsShown) continue;
       text += fmt::format("{}: {} more like these (--verbose shows all)\n", variant, count - kFaultsShown);
     }
-    outputs.push_back({"-", text + summary_text(results, flags.options)});
+    outputs.push_back({"-", text + summary_text(results)});
   }
   write_outputs(std::move(outputs));
   if (!unwritten.empty()) throw SystemError(unwritten);
@@ -260,21 +304,33 @@ void add_check_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand(
       "check",
-      "Compare every output and gradient with the fp64 reference.\n"
+      "Compare every output and gradient with the fp64 reference, element by element.\n"
       "Prints one line a variant, and for the first faults of each what is wrong and the line that reproduces it.\n"
       "Outputs and workspaces start as NaN between guard bytes; inputs must come back unchanged;\n"
-      "reruns must agree in every bit.");
-  add_selection_flags(*command, flags->selection, "check");
-  command->add_option("--reruns", flags->options.reruns, "Launches beyond the first, each compared with it bit by bit")
+      "reruns must agree in every bit. passed: every element is right. failed: wrong numbers or memory.\n"
+      "mistrusted: nothing wrong was seen, but could have been missed. skipped: not run, and why.");
+  add_selection_flags(*command, flags->selection, "check-quick");
+  command
+      ->add_option("--reruns", flags->reruns,
+                   "Launches beyond the first, each compared with it bit by bit; without it what the suite says, or 1")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber.description(""))
-      ->capture_default_str();
+      ->check(CLI::NonNegativeNumber.description(""));
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
       ->type_name("FILE|-");
+  command->add_option("--junit", flags->junit, "Also write every result to FILE as JUnit XML")->type_name("FILE");
+  command
+      ->add_option("--dump", flags->options.dump,
+                   "Write inputs, outputs and what was expected as .npy files, a folder in DIR for each problem that "
+                   "does not pass, and for each given by --problem")
+      ->type_name("DIR");
+  command->add_flag("--list-fills", flags->list_fills, "List the named inputs, and check nothing");
+  command->add_flag("--list-shapes", flags->list_shapes,
+                    "List the named sizes and the memory layouts, and check nothing");
   command->add_flag("-v,--verbose", flags->verbose, "One line a problem, and every fault");
   command->add_flag("-q,--quiet", flags->quiet, "No progress on stderr");
-  command->footer("Exit code: 0 all passed, 1 wrong numbers, 2 usage, 3 CUDA or system error, 4 nothing ran.");
+  command->footer(
+      "Exit code: 0 all that ran passed, 1 wrong numbers, 2 usage, 3 CUDA or system error, 4 nothing passed.");
   command->callback([flags, &exit_code] { exit_code = static_cast<int>(run_check(*flags)); });
 }
 

@@ -28,7 +28,7 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Examples:\n"
     "  lrnnx-bench list                               what can be run here\n"
-    "  lrnnx-bench check                              is every variant right? (suites/check.json)\n"
+    "  lrnnx-bench check                              is every variant right? (suites/check-quick.json)\n"
     "  lrnnx-bench check -f '*.backward.*' -b cpu     only these, on the processor\n"
     "  lrnnx-bench sweep -a seqlen=[2^10:2^16:x2]     how fast, over these lengths\n"
     "  lrnnx-bench compare old.json new.json          what became slower\n"

@@ -3,13 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "harness/check.h"
 #include "harness/error.h"
 #include "harness/guarded_buffer.h"
 #include "harness/operators.h"
+#include "tests/run_program.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -32,6 +35,9 @@ class OpenBackend final : public Backend {
     if (on_synchronize) on_synchronize();
   }
   void* stream() override { return nullptr; }
+  const Library& library() const override { return kernels; }
+
+  Library kernels = linked_library();
 
   struct Allocation {
     char* data;
@@ -163,6 +169,61 @@ TEST(Case, ABitOfAnyInputThatChangesIsNoticedAndNamed) {
   }
 }
 
+constexpr MemoryLayout kLayouts[] = {MemoryLayout::contiguous, MemoryLayout::strided, MemoryLayout::offset,
+                                     MemoryLayout::transposed};
+
+TEST(Case, EveryLayoutHoldsTheSameInputsAndGivesTheSameOutputs) {
+  for (Problem problem : {forward_problem(), backward_problem()}) {
+    Case contiguous(problem, backend("cpu"));
+    contiguous.launch();
+    for (const MemoryLayout layout : kLayouts) {
+      problem.layout = layout;
+      Case prepared(problem, backend("cpu"));
+      prepared.seal();
+      for (const auto& [name, values] : prepared.inputs()) EXPECT_EQ(prepared.download(name), values) << name;
+      prepared.launch();
+      EXPECT_EQ(prepared.violations(), std::vector<std::string>{}) << to_string(layout);
+      for (const std::string& name : prepared.output_names())
+        EXPECT_EQ(prepared.download(name), contiguous.download(name)) << to_string(layout) << ' ' << name;
+    }
+  }
+}
+
+TEST(Case, LayoutsAreWhatTheySay) {
+  Problem problem = forward_problem();
+  const auto first_row_of_second_channel = [&](MemoryLayout layout) {
+    problem.layout = layout;
+    OpenBackend backend;
+    Case prepared(problem, backend);
+    const auto& [data, bytes] = backend.allocations[0];  // u
+    const auto* floats = reinterpret_cast<const float*>(data);
+    const std::vector<float> u = prepared.download("u");
+    const float* row = std::search(floats, floats + bytes / 4, u.begin() + 33, u.begin() + 66);
+    return row - floats - 1024;  // behind the guard
+  };
+  EXPECT_EQ(first_row_of_second_channel(MemoryLayout::contiguous), 33);
+  EXPECT_EQ(first_row_of_second_channel(MemoryLayout::offset), 34);
+  EXPECT_EQ(first_row_of_second_channel(MemoryLayout::strided), 33 + 5);
+  EXPECT_EQ(first_row_of_second_channel(MemoryLayout::transposed), 2 * 33);
+}
+
+TEST(Case, AByteBetweenTheRowsIsNoticedAndNamed) {
+  Problem problem = forward_problem();
+  problem.layout = MemoryLayout::strided;
+  for (size_t i = 0; i < tensors(problem).size(); ++i) {
+    const TensorSpec tensor = tensors(problem)[i];
+    if (tensor.name != "u" && tensor.name != "z" && tensor.name != "out" && tensor.name != "out_z") continue;
+    OpenBackend backend;
+    Case prepared(problem, backend);
+    prepared.seal();
+    backend.allocations[i].data[4096 + 33 * 4 + 19] ^= 1;
+    const auto violations = prepared.violations();
+    ASSERT_FALSE(violations.empty()) << tensor.name;
+    EXPECT_EQ(violations[0], "wrote outside " + tensor.name +
+                                 ": 0 of the 4096 bytes before it and 0 after it, 1 of the 184 between its rows");
+  }
+}
+
 TEST(Case, SaysWhyItCannotBe) {
   Problem problem = forward_problem();
   problem.configuration = "no_such_key=1";
@@ -230,6 +291,140 @@ TEST(Checker, FailsResultsThatDifferFromRunToRunByOneBit) {
   EXPECT_EQ(result.status, Status::failed);
   EXPECT_FALSE(result.deterministic);
   EXPECT_EQ(result.reason, "out: rerun 3 of the same launch gave other bits");
+}
+
+// What Checker says of a forward whose kernel is `forward`.
+CheckResult check_forward(decltype(&lrnnx_selective_scan_forward) forward, const Problem& problem,
+                          CheckOptions options = {}) {
+  OpenBackend backend;
+  backend.kernels.name = "planted";
+  backend.kernels.selective_scan_forward = forward;
+  return Checker(std::move(options)).check(problem, backend);
+}
+
+Problem with_fill(Problem problem, const std::string& fill) {
+  problem.fill = fill;
+  return problem;
+}
+
+TEST(Checker, ChecksTheLibraryOfTheBackend) {
+  const auto scaled = [](const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+    const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+    for (int64_t i = 0; i < args->out.size; ++i) static_cast<float*>(args->out.data)[i] *= 1.0001f;
+    return status;
+  };
+  const CheckResult result = check_forward(scaled, forward_problem());
+  EXPECT_EQ(result.status, Status::failed);
+  EXPECT_EQ(result.reason.find("out: "), 0u) << result.reason;
+}
+
+TEST(Checker, SkipsWhatTheLibraryDoesNotComputeAndWhatDoesNotFit) {
+  const auto refuse = [](const lrnnx_selective_scan_problem*, const lrnnx_selective_scan_forward_args*) {
+    return LRNNX_UNSUPPORTED;
+  };
+  CheckResult result = check_forward(refuse, forward_problem());
+  EXPECT_EQ(result.status, Status::skipped);
+  EXPECT_EQ(result.skip_reason, SkipReason::not_supported);
+  EXPECT_EQ(result.exit_code, ExitCode::nothing_ran);
+  const auto exhaust = [](const lrnnx_selective_scan_problem*, const lrnnx_selective_scan_forward_args*) {
+    return LRNNX_OUT_OF_MEMORY;
+  };
+  EXPECT_EQ(check_forward(exhaust, forward_problem()).skip_reason, SkipReason::not_enough_memory);
+  Problem huge = forward_problem();
+  huge.shape = {.batch = 1 << 16, .dim = 1 << 16, .seqlen = 1 << 10, .dstate = 1, .groups = 1};
+  EXPECT_EQ(Checker().check(huge, backend("cpu")).skip_reason, SkipReason::not_enough_memory);
+  const auto fail = [](const lrnnx_selective_scan_problem*, const lrnnx_selective_scan_forward_args*) {
+    return LRNNX_CUDA_ERROR;
+  };
+  result = check_forward(fail, forward_problem());
+  EXPECT_EQ(result.status, Status::error);
+  EXPECT_EQ(result.exit_code, ExitCode::system);
+}
+
+TEST(Checker, SkipsAFillWithoutMeaning) {
+  Problem problem = with_fill(forward_problem(), "init+one_hot_dout");
+  const CheckResult result = Checker().check(problem, backend("cpu"));
+  EXPECT_EQ(result.status, Status::skipped);
+  EXPECT_EQ(result.skip_reason, SkipReason::fill_does_not_apply);
+  EXPECT_EQ(result.reason, "one_hot_dout: the forward reads no dout");
+}
+
+TEST(Checker, PassesAPlantedNumberThatSpreadsOnlyToWhatDependsOnIt) {
+  for (const Problem& base : {forward_problem(), backward_problem()}) {
+    for (const char* fill : {"init+nan", "slow+nan", "init+inf"}) {
+      for (uint64_t seed = 0; seed < 20; ++seed) {
+        Problem problem = with_fill(base, fill);
+        problem.seed = seed;
+        const CheckResult result = Checker().check(problem, backend("cpu"));
+        EXPECT_EQ(result.status, Status::passed) << to_string(problem) << '\n' << result.reason;
+      }
+    }
+  }
+}
+
+TEST(Checker, FailsANumberThatSpreadsAgainstTime) {
+  const auto peek = [](const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+    const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+    auto* out = static_cast<float*>(args->out.data);
+    for (int64_t i = 0; i + 1 < args->out.size; ++i) {
+      if (std::isnan(out[i + 1]) && !std::isnan(out[i])) out[i] += 1e-7f;
+    }
+    return status;
+  };
+  EXPECT_EQ(check_forward(peek, forward_problem()).status, Status::passed);
+  int64_t failed = 0;
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    Problem problem = with_fill(forward_problem(), "slow+nan");
+    problem.seed = seed;
+    const CheckResult result = check_forward(peek, problem);
+    if (result.status != Status::failed) continue;
+    ++failed;
+    EXPECT_NE(result.reason.find("out of reach of number"), std::string::npos) << result.reason;
+  }
+  EXPECT_GT(failed, 5);
+}
+
+TEST(Checker, FailsANanThatGetsLost) {
+  const auto hide = [](const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+    const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+    auto* out = static_cast<float*>(args->out.data);
+    for (int64_t i = 0; i < args->out.size; ++i) {
+      if (std::isnan(out[i])) out[i] = 0;
+    }
+    return status;
+  };
+  EXPECT_EQ(check_forward(hide, with_fill(forward_problem(), "init+nan")).status, Status::failed);
+}
+
+TEST(Checker, OfExactInputsOneUlpFails) {
+  const auto nudge = [](const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+    const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+    auto* out = static_cast<float*>(args->out.data);
+    out[args->out.size - 1] = std::nextafter(out[args->out.size - 1], 1e30f);
+    return status;
+  };
+  Problem problem = with_fill(forward_problem(), "exact");
+  EXPECT_EQ(check_forward(lrnnx_selective_scan_forward, problem).status, Status::passed);
+  EXPECT_EQ(check_forward(nudge, problem).status, Status::failed);
+}
+
+TEST(Checker, DumpsWhatDoesNotPassAndOnRequestAll) {
+  const TemporaryDirectory directory;
+  const auto zero = [](const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+    const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+    static_cast<float*>(args->out.data)[0] = 0;
+    return status;
+  };
+  EXPECT_EQ(check_forward(lrnnx_selective_scan_forward, forward_problem(), {.dump = directory / "d"}).dumped, "");
+  EXPECT_FALSE(std::filesystem::exists(directory / "d"));
+  const CheckResult result = check_forward(zero, forward_problem(), {.dump = directory / "d"});
+  ASSERT_NE(result.dumped, "");
+  EXPECT_EQ(read_text(result.dumped + "/problem.txt"), to_string(forward_problem()) + '\n');
+  for (const char* file : {"input.u.npy", "input.A.npy", "got.out.npy", "expected.out.npy", "got.last_state.npy"})
+    EXPECT_TRUE(std::filesystem::exists(result.dumped + '/' + file)) << file;
+  EXPECT_NE(check_forward(lrnnx_selective_scan_forward, forward_problem(), {.dump = directory / "d", .dump_all = true})
+                .dumped,
+            "");
 }
 
 TEST(Checker, WithoutRerunsDoesNotClaimToHaveRerun) {
