@@ -149,6 +149,10 @@ std::string summary_text(const std::vector<CheckResult>& results) {
   for (const auto& [note, count] : notes) {
     text += fmt::format("{}: {} ({} problem{})\n", status_text(Status::skipped), note, count, count == 1 ? "" : "s");
   }
+  if (totals[Status::mistrusted] > 0) {
+    text += fmt::format("{}: a wrong result could have passed (--verbose says where and why)\n",
+                        status_text(Status::mistrusted));
+  }
   text += fmt::format("{} problems:", results.size());
   for (const Status status : kStatuses) {
     text += fmt::format("{} {} {}", status == kStatuses[0] ? "" : ",", totals[status], to_string(status));
@@ -272,10 +276,12 @@ ExitCode run_check(Flags flags) {
     const bool fault = is_fault(result.status);
     if (live) fmt::print(stderr, "\r\x1b[K");
     if (flags.verbose) say(line_of(result));
-    if (fault || result.status == Status::mistrusted) {
+    if (fault) {
       const int64_t count = ++faults[variant_name(problem)];
       if (flags.verbose || count <= kFaultsShown) say(fault_text(result, flags.options));
     }
+    const bool asked_for = flags.verbose || !flags.selection.problems.empty();
+    if (result.status == Status::mistrusted && asked_for) say(fault_text(result, flags.options));
     if (fault && flags.fail_fast) break;
   }
   if (!flags.quiet && results.size() < problems.size()) {

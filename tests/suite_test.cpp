@@ -118,7 +118,7 @@ TEST(Suite, EqualProblemsOfTwoCasesRunOnce) {
 
 TEST(Suite, UnknownKeysAreRefusedWithTheAllowedOnes) {
   expect_refused(suite(std::string(kSizes) + R"(, "length": 3)"), {"case 1", "'length'", "seqlen", "operator", "fill"});
-  expect_refused(R"({"cases": [], "name": "x"})", {"'name'", "description or cases"});
+  expect_refused(R"({"cases": [], "name": "x"})", {"'name'", "description, reruns or cases"});
 }
 
 TEST(Suite, RepeatedKeysAreRefused) {
