@@ -30,9 +30,10 @@ bool is_channel_time(const TensorSpec& tensor) {
 }
 
 // Strides of a (B, D, L) tensor; both 0 for the others, which the C ABI wants contiguous. The gaps are odd, so that no
-// row but the first is aligned to a vector.
+// row but the first is aligned to a vector, and each tensor has its own, so that one's strides are wrong for another.
 Binding strides_of(const TensorSpec& tensor, MemoryLayout layout) {
-  constexpr int64_t kRowGap = 5, kBatchGap = 11;
+  constexpr int64_t kBatchGap = 11;
+  const int64_t row_gap = 5 + 2 * static_cast<int64_t>(hash_text(tensor.name) % 16);
   if (!is_channel_time(tensor)) return {};
   const int64_t batch = tensor.shape[0], dim = tensor.shape[1], seqlen = tensor.shape[2];
   switch (layout) {
@@ -40,7 +41,7 @@ Binding strides_of(const TensorSpec& tensor, MemoryLayout layout) {
     case MemoryLayout::offset:
       return {};
     case MemoryLayout::strided:
-      return {.stride_batch = dim * (seqlen + kRowGap) + kBatchGap, .stride_dim = seqlen + kRowGap};
+      return {.stride_batch = dim * (seqlen + row_gap) + kBatchGap, .stride_dim = seqlen + row_gap};
     case MemoryLayout::transposed:
       return {.stride_batch = seqlen, .stride_dim = batch * seqlen};
   }
