@@ -19,6 +19,7 @@
 #include "harness/list.h"
 #include "harness/output.h"
 #include "harness/suite.h"
+#include "reference/self_test.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -35,7 +36,7 @@ struct Flags {
   CheckOptions options;
   std::optional<int> reruns;
   std::string json, junit;
-  bool verbose = false, fail_fast = false, quiet = false, list_fills = false, list_shapes = false;
+  bool verbose = false, fail_fast = false, quiet = false, list_fills = false, list_shapes = false, self_test = false;
 };
 
 const Comparison* worst_tensor(const CheckResult& result) {
@@ -244,7 +245,23 @@ void make_directory(const std::string& path) {
   if (error) throw SystemError(fmt::format("--dump {}: {}", path, error.message()));
 }
 
+ExitCode run_self_test(const Flags& flags) {
+  std::string text;
+  size_t failed = 0;
+  const std::vector<reference::SelfTestResult> results = reference::run_self_tests();
+  for (const reference::SelfTestResult& result : results) {
+    if (!result.passed) ++failed;
+    if (result.passed && !flags.verbose) continue;
+    text += fmt::format("{} {}\n", status_text(result.passed ? Status::passed : Status::failed), result.name);
+    if (!result.passed) text += fmt::format("  {}\n", result.detail);
+  }
+  write_stdout(text +
+               fmt::format("{} of {} self-tests of the reference passed\n", results.size() - failed, results.size()));
+  return failed == 0 ? ExitCode::ok : ExitCode::wrong_numbers;
+}
+
 ExitCode run_check(Flags flags) {
+  if (flags.self_test) return run_self_test(flags);
   if (flags.list_fills) return write_stdout(fills_text()), ExitCode::ok;
   if (flags.list_shapes) return write_stdout(shapes_text()), ExitCode::ok;
   const std::vector<Problem> problems = select_problems(flags.selection);
@@ -333,6 +350,8 @@ void add_check_command(CLI::App& app, int& exit_code) {
   command->add_flag("--list-fills", flags->list_fills, "List the named inputs, and check nothing");
   command->add_flag("--list-shapes", flags->list_shapes,
                     "List the named sizes and the memory layouts, and check nothing");
+  command->add_flag("--self-test", flags->self_test,
+                    "Test the reference itself: dual numbers, closed forms, 200-digit values; and check nothing");
   command->add_flag("-v,--verbose", flags->verbose, "One line a problem, and every fault");
   command->add_flag("-q,--quiet", flags->quiet, "No progress on stderr");
   command->footer(

@@ -358,5 +358,14 @@ TEST(Cli, SuitesAreFoundFromAnyDirectory) {
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
+TEST(CliCheck, SelfTestTestsTheReferenceAndChecksNothing) {
+  const ProgramResult result = run_program("check --self-test --verbose");
+  EXPECT_EQ(result.exit_code, 0) << result.out;
+  EXPECT_EQ(result.err, "");
+  EXPECT_TRUE(has(result.out, "passed selective_scan complex_zoh: gradients are those of dual numbers")) << result.out;
+  EXPECT_TRUE(has(result.out, "70 of 70 self-tests of the reference passed\n")) << result.out;
+  EXPECT_FALSE(has(result.out, "cpu")) << result.out;
+}
+
 }  // namespace
 }  // namespace lrnnx::bench
