@@ -238,7 +238,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   for (int stage = 0; stage < p.stages - 1; ++stage) copy_tile(stage * Tile::kSteps, stage);
   int stage = 0;
   for (std::uint32_t time = 0; time < p.seqlen; time += Tile::kSteps) {
-    if (p.stages == 1) {  // no room for the next tile before every warp has left this one
+    if (kGeneral && p.stages == 1) {  // no room for the next tile before every warp has left this one
       __syncthreads();
       copy_tile(time, 0);
       wait_copies<0>();
@@ -250,7 +250,8 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       wait_copies<2>();
     }
     __syncthreads();
-    if (p.stages > 1) copy_tile(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
+    if (!kGeneral || p.stages > 1)
+      copy_tile(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
 
     const int left = static_cast<int>(p.seqlen - time);
     const std::uint32_t states = stage_offset(stage);
