@@ -107,7 +107,9 @@ class Hunt {
   int report() const {
     int missed = 0;
     if (!rights_only_) {
-      fmt::print("| fault | caught by | in | worst ρ | first problem that shows it |\n|---|---|---|---|---|\n");
+      fmt::print(
+          "| fault | caught by | in | worst ρ, or what else is wrong | first problem that shows it "
+          "|\n|---|---|---|---|---|\n");
       for (const Fault& fault : kFaults) {
         if (fault.bug == Bug::none) continue;
         const auto found = seen_.find(fault.bug);
@@ -115,7 +117,7 @@ class Hunt {
         missed += seen.caught == 0;
         fmt::print("| {} | {} | {} | {} | {} |\n", fault.text, seen.caught ? seen.suite : "**nothing**",
                    fmt::format("{} of {}", seen.caught, seen.problems),
-                   seen.rho > 0  ? fmt::format("{:.3g}", seen.rho)
+                   seen.rho > 1  ? fmt::format("{:.3g}", seen.rho)
                    : seen.caught ? first_line(seen.reason)
                                  : "",
                    seen.caught ? "`" + seen.line + "`" : "");
