@@ -10,8 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "harness/library.h"
-
 namespace lrnnx::bench {
 
 // Owns memory of one backend, aligned to 256 bytes. Movable.
@@ -49,8 +47,6 @@ class Backend {
   virtual std::optional<std::string> unavailable() const = 0;
   // "NVIDIA H100 80GB HBM3", or the processor's name.
   virtual std::string device_name() const = 0;
-  // Whose functions are launched here.
-  virtual const Library& library() const { return linked_library(); }
 
   // All throw SystemError naming the call that failed and why; allocate throws OutOfMemory if memory is what is
   // missing.

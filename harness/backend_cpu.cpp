@@ -14,6 +14,16 @@ namespace {
 
 constexpr int64_t kAlignment = 256;
 
+// Null: unknown. What is allocated beyond it may end the process when it is touched.
+std::optional<int64_t> available_bytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key;
+  for (int64_t kib = 0; meminfo >> key >> kib; meminfo.ignore(64, '\n')) {
+    if (key == "MemAvailable:") return kib * 1024;
+  }
+  return {};
+}
+
 class CpuBackend final : public Backend {
  public:
   std::string_view name() const override { return "cpu"; }
@@ -30,6 +40,11 @@ class CpuBackend final : public Backend {
   }
 
   Buffer allocate(int64_t bytes) override {
+    constexpr int64_t kLarge = int64_t{1} << 28;  // smaller ones are not worth asking for
+    if (bytes >= kLarge) {
+      if (const auto available = available_bytes(); available && bytes > *available)
+        throw OutOfMemory(fmt::format("{} bytes of memory are needed, {} are available", bytes, *available));
+    }
     const int64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     void* data = std::aligned_alloc(kAlignment, static_cast<size_t>(rounded));
     if (!data) throw OutOfMemory(fmt::format("aligned_alloc of {} bytes: {}", bytes, std::strerror(errno)));

@@ -156,6 +156,7 @@ Json to_json(const Comparisons& comparisons) {
   Json list = Json::array();
   for (const Pair& pair : comparisons.pairs) {
     Json row{{"problem", pair.after.at("problem")},
+             {"implementation", pair.after.value("implementation", Json(nullptr))},
              {"cache", pair.after.at("cache")},
              {"old_ms", pair.before.at("median_ms")},
              {"new_ms", pair.ratio ? pair.after.at("median_ms") : Json(nullptr)},

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "harness/activity.h"
 #include "harness/error.h"
 #include "harness/fill.h"
 #include "harness/guarded_buffer.h"
@@ -61,21 +62,20 @@ RowPattern pattern_of(const TensorSpec& tensor, MemoryLayout layout) {
   return pattern;
 }
 
-void require_support(const Problem& problem, const Backend& backend) {
+void require_support(const Problem& problem, const Backend& backend, const Library& library) {
   if (const auto reason = backend.unavailable()) throw LibraryError(LRNNX_NO_DEVICE, *reason);
-  if (!has_variant(problem, backend.library())) {
-    throw LibraryError(LRNNX_UNSUPPORTED,
-                       fmt::format("{} has no variant {}", backend.library().name, variant_name(problem)));
-  }
+  if (!has_variant(problem, library))
+    throw LibraryError(LRNNX_UNSUPPORTED, fmt::format("{} has no variant {}", library.name, variant_name(problem)));
 }
 
 }  // namespace
 
-Case::Case(const Problem& problem, Backend& backend) : problem_(problem), backend_(&backend) {
+Case::Case(const Problem& problem, Backend& backend, const Library& library)
+    : problem_(problem), backend_(&backend), library_(&library) {
   validate(problem);
-  require_support(problem, backend);
+  require_support(problem, backend, library);
   const Operator& op = find_operator(problem.family);
-  memory_ = op.memory(problem, backend.library());
+  memory_ = op.memory(problem, library);
 
   Bindings bindings;
   bindings.memory = memory_;
@@ -88,7 +88,7 @@ Case::Case(const Problem& problem, Backend& backend) : problem_(problem), backen
   for (const TensorSpec& tensor : op.tensors(problem)) {
     const auto access = tensor.role == Role::output ? Slot::Access::write : Slot::Access::read;
     GuardedBuffer& buffer = add(tensor.name, access, tensor, pattern_of(tensor, problem.layout));
-    if (tensor.role == Role::input) buffer.write(generate(problem, tensor).data());
+    if (tensor.role == Role::input) buffer.write(pack(tensor.storage, generate(problem, tensor)).data());
     Binding binding = strides_of(tensor, problem.layout);
     binding.data = buffer.data();
     bindings.tensors[tensor.name] = binding;
@@ -99,7 +99,7 @@ Case::Case(const Problem& problem, Backend& backend) : problem_(problem), backen
   bindings.workspace =
       add(kWorkspace, Slot::Access::scratch, std::nullopt, {.row_bytes = memory_.workspace_bytes}).data();
   if (backward) run_forward(bindings);
-  launch_ = op.bind(problem, bindings, backend.library());
+  launch_ = op.bind(problem, bindings, library);
 }
 
 // Fills `saved` and the intermediates of a backward problem. What else the forward writes is dropped.
@@ -111,7 +111,7 @@ void Case::run_forward(const Bindings& backward) {
   const Operator& op = find_operator(forward.family);
 
   Bindings bindings = backward;
-  bindings.memory = op.memory(forward, backend_->library());
+  bindings.memory = op.memory(forward, *library_);
   if (bindings.memory.saved_bytes != memory_.saved_bytes) {
     throw SystemError(fmt::format("lrnnx_selective_scan_memory: saved is {} bytes for the forward, {} for the backward",
                                   bindings.memory.saved_bytes, memory_.saved_bytes));
@@ -122,16 +122,15 @@ void Case::run_forward(const Bindings& backward) {
     if (!bindings.tensors.contains(tensor.name)) bindings.tensors[tensor.name] = {scratch(tensor.bytes())};
   }
   bindings.workspace = scratch(bindings.memory.workspace_bytes);
-  op.bind(forward, bindings, backend_->library())();
+  const Doing kernels(Activity::kernels);
+  op.bind(forward, bindings, *library_)();
   backend_->synchronize();
 }
 
 Case::Case(Case&&) noexcept = default;
 Case::~Case() = default;
 
-std::string Case::configuration() const {
-  return find_operator(problem_.family).configuration(problem_, backend_->library());
-}
+std::string Case::configuration() const { return find_operator(problem_.family).configuration(problem_, *library_); }
 
 int64_t Case::allocated_bytes() const {
   int64_t bytes = 0;
@@ -156,9 +155,9 @@ std::vector<std::string> Case::output_names() const {
 std::vector<float> Case::download(const std::string& name) const {
   for (const Slot& slot : slots_) {
     if (!slot.tensor || slot.name != name) continue;
-    std::vector<float> values(static_cast<size_t>(slot.tensor->floats()));
-    slot.buffer.read(values.data());
-    return values;
+    std::vector<unsigned char> bytes(static_cast<size_t>(slot.tensor->bytes()));
+    slot.buffer.read(bytes.data());
+    return unpack(slot.tensor->storage, bytes);
   }
   throw UsageError(fmt::format("{} has no tensor '{}'", variant_name(problem_), name));
 }
@@ -169,6 +168,15 @@ HostTensors Case::inputs() const {
     if (slot.tensor && slot.tensor->role == Role::input) inputs[slot.name] = generate(problem_, *slot.tensor);
   }
   return inputs;
+}
+
+HostTensors Case::rounded_intermediates() const {
+  HostTensors intermediates;
+  for (const Slot& slot : slots_) {
+    if (slot.tensor && slot.tensor->role == Role::intermediate && slot.tensor->storage != Storage::f32)
+      intermediates[slot.name] = download(slot.name);
+  }
+  return intermediates;
 }
 
 void Case::poison_outputs() {

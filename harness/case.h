@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "harness/backend.h"
+#include "harness/library.h"
 #include "harness/problem.h"
 #include "harness/tensors.h"
 #include "lrnnx/lrnnx.h"
@@ -20,7 +21,8 @@ struct Bindings;
 class Case {
  public:
   // Throws LibraryError (with a skip_reason() if the library does not compute the problem), SystemError, UsageError.
-  Case(const Problem& problem, Backend& backend);
+  // Keeps a reference to the library.
+  Case(const Problem& problem, Backend& backend, const Library& library = linked_library());
   Case(Case&&) noexcept;
   ~Case();
 
@@ -37,6 +39,8 @@ class Case {
   std::vector<std::string> output_names() const;
   std::vector<float> download(const std::string& name) const;  // after synchronising
   HostTensors inputs() const;                                  // generated afresh, equal to what was copied in
+  // What the forward stored with less precision than it computed with, as a backward then reads it.
+  HostTensors rounded_intermediates() const;
 
   void poison_outputs();  // outputs and workspace, as after construction
 
@@ -51,6 +55,7 @@ class Case {
 
   Problem problem_;
   Backend* backend_;
+  const Library* library_;
   lrnnx_memory memory_{};
   std::vector<Slot> slots_;
   std::function<void()> launch_;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "harness/activity.h"
 #include "harness/case.h"
 #include "harness/npy.h"
 #include "harness/operators.h"
@@ -19,12 +20,18 @@ namespace lrnnx::bench {
 namespace {
 
 // Everything that changes what the oracle says.
-std::string oracle_key(Problem problem) {
+std::string oracle_key(Problem problem, const HostTensors& intermediates) {
   problem.backend.clear();
+  problem.implementation.clear();
   problem.configuration.clear();
   problem.layout = MemoryLayout::contiguous;
   problem.options.save = false;
-  return to_string(problem);
+  std::string key = to_string(problem);
+  for (const auto& [name, values] : intermediates) {
+    const std::string_view bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    key += fmt::format(" {}={:016x}", name, hash_text(bytes));
+  }
+  return key;
 }
 
 HostTensors download_outputs(const Case& launched) {
@@ -34,8 +41,11 @@ HostTensors download_outputs(const Case& launched) {
 }
 
 HostTensors launch_and_download(Case& prepared) {
-  prepared.launch();
-  prepared.backend().synchronize();
+  {
+    const Doing kernels(Activity::kernels);
+    prepared.launch();
+    prepared.backend().synchronize();
+  }
   return download_outputs(prepared);
 }
 
@@ -60,9 +70,13 @@ std::string dump(const std::string& directory, const Case& launched, const HostT
   write_file(folder + "/problem.txt", line + '\n');
   for (const TensorSpec& tensor : tensors(launched.problem())) {
     const auto path = [&](const char* kind) { return fmt::format("{}/{}.{}.npy", folder, kind, tensor.name); };
-    if (tensor.role == Role::input) write_npy(path("input"), inputs.at(tensor.name), tensor.shape, tensor.complex);
+    const auto write = [&](const char* kind, const std::vector<float>& values) {
+      write_npy(path(kind), values, tensor.shape, tensor.complex, tensor.storage);
+    };
+    if (tensor.role == Role::input) write("input", inputs.at(tensor.name));
+    if (tensor.role == Role::intermediate) write("input", launched.download(tensor.name));
     if (tensor.role != Role::output) continue;
-    write_npy(path("got"), outputs.at(tensor.name), tensor.shape, tensor.complex);
+    write("got", outputs.at(tensor.name));
     write_npy(path("expected"), oracle.at(tensor.name).value, tensor.shape, tensor.complex);
   }
   return folder;
@@ -81,6 +95,7 @@ HostTensors generate_inputs(const Problem& problem) {
   return inputs;
 }
 
+float same_value(float value) { return value; }
 float nan_value(float) { return std::numeric_limits<float>::quiet_NaN(); }
 // Within whatever range the value had to keep.
 float moved_value(float value) { return value == 0 ? 0.25f : 0.5f * value; }
@@ -89,6 +104,7 @@ float moved_value(float value) { return value == 0 ? 0.25f : 0.5f * value; }
 OracleTensors oracle_with(const Problem& problem, HostTensors inputs, const Plant& plant, float (*other)(float)) {
   float& value = inputs.at(plant.tensor)[static_cast<size_t>(plant.index)];
   value = other(value);
+  const Doing oracle(Activity::oracle);
   return find_operator(problem.family).oracle(problem, inputs);
 }
 
@@ -114,16 +130,27 @@ std::string Checker::rerun(Case& launched, const HostTensors& outputs, CheckResu
   return "";
 }
 
-const OracleTensors& Checker::expected(const Problem& problem, const HostTensors& inputs) {
-  if (const std::string key = oracle_key(problem); key != oracle_key_) {
+const OracleTensors& Checker::expected(const Problem& problem, const HostTensors& inputs,
+                                       const HostTensors& intermediates) {
+  if (const std::string key = oracle_key(problem, intermediates); key != oracle_key_) {
+    const Doing oracle(Activity::oracle);
     oracle_key_.clear();  // stays empty if the oracle throws
-    oracle_ = find_operator(problem.family).oracle(problem, inputs);
+    HostTensors known = inputs;
+    known.insert(intermediates.begin(), intermediates.end());
+    oracle_ = find_operator(problem.family).oracle(problem, known);
     oracle_key_ = key;
   }
   return oracle_;
 }
 
-CheckResult Checker::check(const Problem& problem, Backend& backend) {
+CheckResult broken_check(const Problem& problem, const std::string& reason) {
+  CheckResult result;
+  result.problem = problem;
+  result.reason = reason;
+  return result;
+}
+
+CheckResult Checker::check(const Problem& problem, Backend& backend, const Library& library) {
   const auto start = std::chrono::steady_clock::now();
   CheckResult result;
   result.problem = problem;
@@ -137,7 +164,7 @@ CheckResult Checker::check(const Problem& problem, Backend& backend) {
     if (const auto objection = fill_objection(problem)) {
       skip(SkipReason::fill_does_not_apply, *objection);
     } else {
-      run(problem, backend, result);
+      run(problem, backend, library, result);
     }
   } catch (const LibraryError& error) {
     result.exit_code = error.exit_code();
@@ -157,9 +184,10 @@ CheckResult Checker::check(const Problem& problem, Backend& backend) {
   return result;
 }
 
-void Checker::run(const Problem& problem, Backend& backend, CheckResult& result) {
+void Checker::run(const Problem& problem, Backend& backend, const Library& library, CheckResult& result) {
+  const Doing comparison(Activity::comparison);
   std::vector<std::string> faults, doubts;
-  Case launched(problem, backend);
+  Case launched(problem, backend, library);
   result.configuration = launched.configuration();
   launched.seal();
   const HostTensors outputs = launch_and_download(launched);
@@ -169,17 +197,23 @@ void Checker::run(const Problem& problem, Backend& backend, CheckResult& result)
   // With a plant, what the launch gives without it is compared; then what the plant did to that.
   const Problem comparable = without_plant(problem);
   const HostTensors inputs = generate_inputs(comparable);
-  const OracleTensors& oracle = expected(comparable, inputs);
-  HostTensors without;
-  if (const auto plant = plant_of(problem)) {
-    Case clean(comparable, backend);
-    without = launch_and_download(clean);
-    faults = concatenated(faults, causality_faults(problem, *plant, outputs, without,
-                                                   {.clean = oracle,
-                                                    .moved = oracle_with(problem, inputs, *plant, moved_value),
-                                                    .lost = oracle_with(problem, inputs, *plant, nan_value)}));
+  const auto plant = plant_of(problem);
+  HostTensors compared = outputs, intermediates = launched.rounded_intermediates();
+  if (plant) {
+    Case clean(comparable, backend, library);
+    compared = launch_and_download(clean);
+    intermediates = clean.rounded_intermediates();
   }
-  const HostTensors& compared = without.empty() ? outputs : without;
+  const OracleTensors& oracle = expected(comparable, inputs, intermediates);
+  if (plant) {
+    // All three by the reference's own intermediates, so that they differ by the plant alone.
+    faults = concatenated(
+        faults,
+        causality_faults(problem, *plant, outputs, compared,
+                         {.clean = intermediates.empty() ? oracle : oracle_with(problem, inputs, *plant, same_value),
+                          .moved = oracle_with(problem, inputs, *plant, moved_value),
+                          .lost = oracle_with(problem, inputs, *plant, nan_value)}));
+  }
   for (const TensorSpec& tensor : launched.outputs()) {
     result.tensors.push_back(compare(tensor, compared.at(tensor.name), oracle.at(tensor.name), judgement_of(problem)));
     const Comparison& comparison = result.tensors.back();

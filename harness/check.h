@@ -31,6 +31,9 @@ struct CheckResult {
   double seconds = 0;
 };
 
+// What befell the process that was to check the problem.
+CheckResult broken_check(const Problem& problem, const std::string& reason);
+
 struct CheckOptions {
   int reruns = 1;  // launches beyond the first, each compared bitwise with it
   // Where the inputs, what came out and what was expected go as .npy files, a folder a problem; empty: nowhere.
@@ -39,17 +42,17 @@ struct CheckOptions {
 };
 
 // Never throws for what the variant or the machine did wrong: that is the result. Keeps the oracle's last answer, so
-// that the same problem on another backend is not computed twice.
+// that the same problem on another backend or by another library is not computed twice.
 class Checker {
  public:
   explicit Checker(CheckOptions options = {}) : options_(options) {}
-  CheckResult check(const Problem& problem, Backend& backend);
+  CheckResult check(const Problem& problem, Backend& backend, const Library& library = linked_library());
 
  private:
-  void run(const Problem& problem, Backend& backend, CheckResult& result);
+  void run(const Problem& problem, Backend& backend, const Library& library, CheckResult& result);
   // What differed from `outputs`; empty if nothing did.
   std::string rerun(Case& launched, const HostTensors& outputs, CheckResult& result) const;
-  const OracleTensors& expected(const Problem& problem, const HostTensors& inputs);
+  const OracleTensors& expected(const Problem& problem, const HostTensors& inputs, const HostTensors& intermediates);
   CheckOptions options_;
   std::string oracle_key_;
   OracleTensors oracle_;

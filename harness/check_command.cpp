@@ -10,15 +10,21 @@
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "harness/check.h"
+#include "harness/check_json.h"
 #include "harness/environment.h"
 #include "harness/error.h"
+#include "harness/flags.h"
+#include "harness/implementations.h"
 #include "harness/junit.h"
 #include "harness/list.h"
 #include "harness/output.h"
 #include "harness/suite.h"
+#include "harness/worker.h"
 #include "reference/self_test.h"
 
 namespace lrnnx::bench {
@@ -35,6 +41,7 @@ struct Flags {
   Selection selection;
   CheckOptions options;
   std::optional<int> reruns;
+  double patience_seconds = kPatienceSeconds;
   std::string json, junit;
   bool verbose = false, fail_fast = false, quiet = false, list_fills = false, list_shapes = false, self_test = false;
 };
@@ -63,17 +70,52 @@ std::string status_text(Status status) {
   return to_string(status);
 }
 
-std::string repro_line(const CheckResult& result, const CheckOptions& options) {
+// Checks problems in this process, or those of a library of --library in a child of its own.
+class Checkers {
+ public:
+  Checkers(const CheckOptions& options, std::span<const Implementation> implementations, double patience_seconds)
+      : implementations_(implementations), own_(options) {
+    Worker::Options worker;
+    worker.check = options;
+    worker.patience_seconds = patience_seconds;
+    for (const Implementation& implementation : implementations) {
+      if (!implementation.file || !implementation.error.empty()) continue;
+      worker.library = implementation.file;
+      workers_[implementation.name] = std::make_unique<Worker>(worker);
+    }
+  }
+
+  CheckResult check(const Problem& problem) {
+    const Implementation& implementation = find_implementation(implementations_, implementation_of(problem));
+    if (!implementation.error.empty()) return broken_check(problem, implementation.error);
+    if (implementation.file) return workers_.at(implementation.name)->check(problem);
+    for (const Library* library : linked_libraries())
+      if (library->name == implementation.name) return own_.check(problem, backend(problem.backend), *library);
+    return broken_check(problem, "is not linked in");
+  }
+
+ private:
+  std::span<const Implementation> implementations_;
+  Checker own_;
+  std::map<std::string, std::unique_ptr<Worker>> workers_;
+};
+
+std::string repro_line(const CheckResult& result, const CheckOptions& options,
+                       std::span<const Implementation> implementations) {
+  std::string library;
+  if (const auto& file = find_implementation(implementations, implementation_of(result.problem)).file)
+    library = fmt::format(" --library '{}={}'", file->name, file->path);
   const std::string reruns = options.reruns == CheckOptions{}.reruns ? "" : fmt::format(" --reruns {}", options.reruns);
-  return fmt::format("lrnnx-check{} --problem '{}'", reruns, to_string(result.problem));
+  return fmt::format("lrnnx-check{}{} --problem '{}'", library, reruns, to_string(result.problem));
 }
 
-std::string fault_text(const CheckResult& result, const CheckOptions& options) {
+std::string fault_text(const CheckResult& result, const CheckOptions& options,
+                       std::span<const Implementation> implementations) {
   std::string reasons = "  " + result.reason;
   for (size_t i = 0; (i = reasons.find('\n', i)) != std::string::npos; i += 3) reasons.replace(i, 1, "\n  ");
   if (!result.dumped.empty()) reasons += fmt::format("\n  tensors: {}", result.dumped);
   return fmt::format("{} {}\n{}\n  reproduce: {}\n", status_text(result.status), to_string(result.problem), reasons,
-                     repro_line(result, options));
+                     repro_line(result, options, implementations));
 }
 
 // "no device: no CUDA device (this build has no CUDA backend)"
@@ -94,8 +136,16 @@ std::string line_of(const CheckResult& result) {
   return text + '\n';
 }
 
-// One row a variant.
+// The variant, and the implementation unless it is the usual one.
+std::string row_name(const Problem& problem) {
+  return variant_name(problem) + (problem.implementation.empty() ? "" : " of " + problem.implementation);
+}
+
+// One row a variant of an implementation.
 struct Summary {
+  explicit Summary(const Problem& of) : problem(of) {}
+
+  Problem problem;  // one of them
   std::map<Status, int64_t> counts;
   int64_t problems = 0;
   bool rerun = false, deterministic = true;
@@ -121,10 +171,12 @@ std::string summary_text(const std::vector<CheckResult>& results) {
   std::vector<std::pair<std::string, Summary>> variants;  // in order of appearance
   std::map<std::string, int64_t> notes;                   // of skips and doubts
   std::map<Status, int64_t> totals;
+  bool several = false;  // implementations
   for (const CheckResult& result : results) {
-    const std::string name = variant_name(result.problem);
+    const std::string name = row_name(result.problem);
     auto row = std::find_if(variants.begin(), variants.end(), [&](const auto& entry) { return entry.first == name; });
-    if (row == variants.end()) row = variants.insert(row, {name, {}});
+    if (row == variants.end()) row = variants.insert(row, {name, Summary(result.problem)});
+    several = several || !result.problem.implementation.empty();
     row->second.add(result);
     ++totals[result.status];
     if (result.status == Status::skipped) ++notes[skip_text(result)];
@@ -133,12 +185,14 @@ std::string summary_text(const std::vector<CheckResult>& results) {
     return value < 0 ? std::string("-") : fmt::format(fmt::runtime(format), value);
   };
   std::vector<Column> columns = {{"variant"}, {"problems", true}};
+  if (several) columns.insert(columns.begin() + 1, {"implementation"});
   for (const Status status : kStatuses) columns.push_back({to_string(status), true});
   for (const Column& column : {Column{"worst rho", true}, {"of"}, {"rel. error", true}, {"deterministic"}, {"s", true}})
     columns.push_back(column);
   std::vector<std::vector<std::string>> rows;
   for (auto& [name, summary] : variants) {
-    std::vector<std::string> row = {name, std::to_string(summary.problems)};
+    std::vector<std::string> row = {variant_name(summary.problem), std::to_string(summary.problems)};
+    if (several) row.insert(row.begin() + 1, implementation_of(summary.problem));
     for (const Status status : kStatuses) row.push_back(std::to_string(summary.counts[status]));
     for (const std::string& cell :
          {number(summary.worst_rho, "{:.2g}"), summary.worst_name, number(summary.worst_rel_l2, "{:.1e}"),
@@ -159,55 +213,6 @@ std::string summary_text(const std::vector<CheckResult>& results) {
     text += fmt::format("{} {} {}", status == kStatuses[0] ? "" : ",", totals[status], to_string(status));
   }
   return text + '\n';
-}
-
-// Numbers that JSON does not have become words.
-Json to_json(double number) { return std::isfinite(number) ? Json(number) : Json(fmt::format("{}", number)); }
-Json to_json(std::complex<double> number, bool complex) {
-  return complex ? Json::array({to_json(number.real()), to_json(number.imag())}) : to_json(number.real());
-}
-
-Json to_json(const Comparison& tensor) {
-  Json extents = Json::array();
-  for (const Extent& extent : tensor.extents) {
-    extents.push_back({{"axis", extent.axis},
-                       {"size", extent.size},
-                       {"first", extent.first},
-                       {"last", extent.last},
-                       {"distinct", extent.distinct}});
-  }
-  return {{"name", tensor.name},
-          {"status", to_string(tensor.status)},
-          {"reason", tensor.reason},
-          {"expected_count", tensor.expected_count},
-          {"compared", tensor.compared},
-          {"rho", to_json(tensor.rho)},
-          {"S1", to_json(tensor.S1)},
-          {"S2", to_json(tensor.S2)},
-          {"T1", to_json(tensor.T1)},
-          {"rel_l2", to_json(tensor.rel_l2)},
-          {"max_abs_error", to_json(tensor.max_abs_error)},
-          {"max_abs_reference", to_json(tensor.max_abs_reference)},
-          {"worst_index", tensor.worst_index},
-          {"worst_got", to_json(tensor.worst_got, tensor.complex)},
-          {"worst_expected", to_json(tensor.worst_expected, tensor.complex)},
-          {"worst_allowed", to_json(tensor.worst_allowed)},
-          {"wrong", tensor.wrong},
-          {"extents", extents}};
-}
-
-Json to_json(const CheckResult& result) {
-  Json tensors = Json::array();
-  for (const Comparison& tensor : result.tensors) tensors.push_back(to_json(tensor));
-  return {{"problem", to_string(result.problem)},
-          {"status", to_string(result.status)},
-          {"skip_reason", result.status == Status::skipped ? Json(to_string(result.skip_reason)) : Json(nullptr)},
-          {"reason", result.reason},
-          {"deterministic", result.reruns > 0 ? Json(result.deterministic) : Json(nullptr)},
-          {"reruns", result.reruns},
-          {"configuration", result.configuration},
-          {"seconds", result.seconds},
-          {"tensors", tensors}};
 }
 
 std::string json_text(const std::vector<CheckResult>& results) {
@@ -264,14 +269,16 @@ ExitCode run_check(Flags flags) {
   if (flags.self_test) return run_self_test(flags);
   if (flags.list_fills) return write_stdout(fills_text()), ExitCode::ok;
   if (flags.list_shapes) return write_stdout(shapes_text()), ExitCode::ok;
-  const std::vector<Problem> problems = select_problems(flags.selection);
+  const std::vector<Implementation> implementations =
+      find_implementations(flags.selection.libraries, flags.patience_seconds);
+  const std::vector<Problem> problems = select_problems(flags.selection, implementations);
   make_directory(flags.options.dump);  // better known before an hour of checking
   const int default_reruns = flags.options.reruns;
   flags.options.reruns = flags.reruns.value_or(reruns_of_suite(flags.selection).value_or(default_reruns));
   flags.options.dump_all = !flags.selection.problems.empty();
   const bool text_to_stdout = flags.json != "-";
   const bool live = !flags.quiet && ::isatty(STDERR_FILENO);
-  Checker checker(flags.options);
+  Checkers checkers(flags.options, implementations, flags.patience_seconds);
   std::vector<CheckResult> results;
   std::map<std::string, int64_t> faults;  // by variant
   const bool to_file = (!flags.json.empty() && flags.json != "-") || !flags.junit.empty();
@@ -288,17 +295,17 @@ ExitCode run_check(Flags flags) {
   };
   for (const Problem& problem : problems) {
     if (live) fmt::print(stderr, "\r\x1b[K[{}/{}] {}", results.size() + 1, problems.size(), to_string(problem));
-    results.push_back(checker.check(problem, backend(problem.backend)));
+    results.push_back(checkers.check(problem));
     const CheckResult& result = results.back();
     const bool fault = is_fault(result.status);
     if (live) fmt::print(stderr, "\r\x1b[K");
     if (flags.verbose) say(line_of(result));
     if (fault) {
-      const int64_t count = ++faults[variant_name(problem)];
-      if (flags.verbose || count <= kFaultsShown) say(fault_text(result, flags.options));
+      const int64_t count = ++faults[row_name(problem)];
+      if (flags.verbose || count <= kFaultsShown) say(fault_text(result, flags.options, implementations));
     }
     const bool asked_for = flags.verbose || !flags.selection.problems.empty();
-    if (result.status == Status::mistrusted && asked_for) say(fault_text(result, flags.options));
+    if (result.status == Status::mistrusted && asked_for) say(fault_text(result, flags.options, implementations));
     if (fault && flags.fail_fast) break;
   }
   if (!flags.quiet && results.size() < problems.size()) {
@@ -338,6 +345,7 @@ void add_check_command(CLI::App& app, int& exit_code) {
                    "Launches beyond the first, each compared with it bit by bit; without it what the suite says, or 1")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber.description(""));
+  add_patience_flag(*command, flags->patience_seconds);
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
       ->type_name("FILE|-");

@@ -18,6 +18,7 @@ constexpr double kEnvelopeFactor = 4;
 // When nothing can be concluded from a pass.
 constexpr double kMaxAllowedNorm = 1e-2;  // of the norm of the reference
 constexpr double kMaxZeros = 0.3;         // of the elements
+constexpr double kMaxOverflows = 0.3;     // likewise
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double modulus(double x) { return std::abs(x); }
@@ -26,9 +27,24 @@ double modulus(std::complex<double> x) { return std::hypot(x.real(), x.imag()); 
 bool is_finite(double x) { return std::isfinite(x); }
 bool is_finite(std::complex<double> x) { return std::isfinite(x.real()) && std::isfinite(x.imag()); }
 
-// To a float and back: what lies beyond the floats becomes infinite.
-double rounded(double x) { return static_cast<double>(static_cast<float>(x)); }
-std::complex<double> rounded(std::complex<double> x) { return {rounded(x.real()), rounded(x.imag())}; }
+bool is_infinite(double x) { return std::isinf(x); }
+bool is_infinite(std::complex<double> x) { return std::isinf(x.real()) || std::isinf(x.imag()); }
+
+// To a number of the storage and back: what lies beyond becomes infinite.
+double rounded(double x, Storage storage = Storage::f32) { return rounded_to(storage, x); }
+std::complex<double> rounded(std::complex<double> x, Storage storage = Storage::f32) {
+  return {rounded(x.real(), storage), rounded(x.imag(), storage)};
+}
+
+// The least error in front of the last rounding with which `expected` becomes `got`.
+double error_before(Storage storage, double got, double expected) {
+  if (storage == Storage::f32) return std::abs(got - expected);  // the gauges count that rounding
+  const Preimage origin = preimage_of(storage, got);
+  return std::max({0.0, origin.low - expected, expected - origin.high});
+}
+double error_before(Storage, std::complex<double> got, std::complex<double> expected) {
+  return modulus(got - expected);
+}
 
 // The elements of both sides, and what is allowed between them.
 template <class Number>
@@ -36,6 +52,7 @@ struct Elements {
   const float* got_;
   const double* expected_;
   const OracleTensor& oracle;
+  Storage storage;
   double T1;
   Judgement judgement;
 
@@ -49,10 +66,20 @@ struct Elements {
 
   double allowed(int64_t i) const {
     if (judgement == Judgement::exact) return 0;
-    return std::min(kMaxS2 * (kUnitRoundoff * G2(i) + F(i)), T1 * (kUnitRoundoff * G1(i) + F(i)));
+    const double before_rounding =
+        std::min(kMaxS2 * (kUnitRoundoff * G2(i) + F(i)), T1 * (kUnitRoundoff * G1(i) + F(i)));
+    return before_rounding + half_spacing(expected(i));
   }
 
  private:
+  // Between the numbers of a 16-bit storage.
+  double half_spacing(double x) const {
+    if (storage == Storage::f32 || x == 0) return 0;
+    const Preimage origin = preimage_of(storage, rounded(x, storage));
+    return (origin.high - origin.low) / 2;
+  }
+  double half_spacing(std::complex<double>) const { return 0; }
+
   template <class Real>
   static Number number(const Real* parts) {
     if constexpr (kParts == 1) {
@@ -80,12 +107,13 @@ template <class Number>
 Ratios judge(const Elements<Number>& elements, int64_t i) {
   const Number got = elements.got(i), expected = elements.expected(i);
   const bool finite = is_finite(rounded(expected));
-  if (!finite || !is_finite(got)) {
+  const bool overflow = elements.storage != Storage::f32 && is_infinite(got);  // of the last rounding alone
+  if (!finite || (!is_finite(got) && !overflow)) {
     const bool equal = !finite && same_class(got, rounded(expected));
     return equal ? Ratios{} : Ratios{kInfinity, kInfinity, kInfinity};
   }
-  if (elements.judgement == Judgement::exact) return {got == rounded(expected) ? 0 : kInfinity, 0, 0};
-  const double error = modulus(got - expected);
+  if (elements.judgement == Judgement::exact) return {got == rounded(expected, elements.storage) ? 0 : kInfinity, 0, 0};
+  const double error = error_before(elements.storage, got, expected);
   Ratios ratios{0, ratio(error, kUnitRoundoff * elements.G1(i) + elements.F(i)),
                 ratio(error, kUnitRoundoff * elements.G2(i) + elements.F(i))};
   const double by_S1 = ratios.S1 / elements.T1, by_S2 = ratios.S2 / kMaxS2;
@@ -100,6 +128,7 @@ struct Partial {
   int64_t worst = -1;  // element of max.rho
   int64_t wrong = 0;
   int64_t not_finite = 0;   // of the reference
+  int64_t overflows = 0;    // finite in the reference, infinite once stored
   int64_t loose_zeros = 0;  // 0 in the reference by cancellation or underflow: something else could be let pass
   bool inexact = false;     // the reference is no float, although it should be
   double error_squares = 0, reference_squares = 0, gauge_squares = 0, allowed_squares = 0;
@@ -122,6 +151,10 @@ Partial compare_block(const Elements<Number>& elements, int64_t begin, int64_t e
     const Number expected = elements.expected(i);
     if (!is_finite(rounded(expected))) {
       ++sums.not_finite;
+      continue;
+    }
+    if (!is_finite(rounded(expected, elements.storage))) {
+      ++sums.overflows;
       continue;
     }
     const double reference = modulus(expected), gauge = elements.G1(i), allowed = elements.allowed(i);
@@ -148,6 +181,7 @@ Partial combine(Partial a, const Partial& b) {
   }
   a.wrong += b.wrong;
   a.not_finite += b.not_finite;
+  a.overflows += b.overflows;
   a.loose_zeros += b.loose_zeros;
   a.inexact = a.inexact || b.inexact;
   a.error_squares += b.error_squares;
@@ -200,6 +234,11 @@ std::vector<Extent> extents_of_wrong(const TensorSpec& tensor, const Elements<Nu
 std::string doubt(const Comparison& result, const Partial& sums, Judgement judgement) {
   if (sums.not_finite > 0) {
     return fmt::format("{} of {} elements of the reference are not finite", sums.not_finite, result.compared);
+  }
+  if (const auto overflows = static_cast<double>(sums.overflows);
+      overflows > kMaxOverflows * static_cast<double>(result.compared)) {
+    return fmt::format("{} of {} elements of the reference are too large for how they are stored", sums.overflows,
+                       result.compared);
   }
   if (judgement == Judgement::exact) {
     return sums.inexact ? "the reference is not exact in 32 bits, so equality cannot be asked for" : "";
@@ -295,10 +334,13 @@ Comparison compare(const TensorSpec& tensor, std::span<const float> got, const O
   }
   const double T1 = std::max(kMinT1, kEnvelopeFactor * expected.S1_env);  // 32 where S1_env is NaN
   if (tensor.complex) {
-    compare_as(tensor, Elements<std::complex<double>>{got.data(), expected.value.data(), expected, T1, judgement},
-               result);
+    compare_as(
+        tensor,
+        Elements<std::complex<double>>{got.data(), expected.value.data(), expected, tensor.storage, T1, judgement},
+        result);
   } else {
-    compare_as(tensor, Elements<double>{got.data(), expected.value.data(), expected, T1, judgement}, result);
+    compare_as(tensor, Elements<double>{got.data(), expected.value.data(), expected, tensor.storage, T1, judgement},
+               result);
   }
   return result;
 }

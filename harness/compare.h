@@ -4,7 +4,8 @@
 //   S2 = max |error| / (u G2 + F)      S1 = max |error| / (u G1 + F)      T1 = max(32, 4 S1_env)
 //   rho = max(S2 / 8, S1 / T1)         right if and only if rho <= 1
 // over every element; the error of a complex element is the modulus of the difference. Where the gauges are 0 only 0
-// is right.
+// is right. What is stored in 16 bits was rounded once more: its error is the distance of the reference from the
+// nearest number that rounds to it, the least that the computation must have been wrong by.
 #pragma once
 
 #include <complex>
@@ -21,7 +22,7 @@ namespace lrnnx::bench {
 // What the inputs were made for decides how strictly the result can be read.
 enum class Judgement {
   gauged,  // the rule above
-  exact,   // every sum and product is exact in 32 bits: only the reference rounded to float is right
+  exact,   // every sum and product is exact in 32 bits: only the reference rounded to its storage is right
 };
 
 // The elements that are wrong, along one axis.

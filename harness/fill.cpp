@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "harness/activity.h"
 #include "harness/error.h"
 
 namespace lrnnx::bench {
@@ -115,6 +116,7 @@ std::optional<Plant> plant_of(const Problem& problem) {
 }
 
 std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
+  const Doing inputs(Activity::inputs);
   const Recipe recipe = parse(problem.fill);
   const uint64_t key = mix_bits(mix_bits(data_seed(problem)) ^ hash_text(tensor.name));
   const Fill::Generator generator = recipe.base->base(problem, tensor.name);
@@ -149,7 +151,7 @@ std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
       const Element element(key, i, row, last, imaginary);
       double value = generator(element);
       for (const Stage& stage : stages) value = stage.modification(stage.context, element, value);
-      values[static_cast<size_t>(i)] = static_cast<float>(value);
+      values[static_cast<size_t>(i)] = input_of(tensor.storage, value);
       if (components == 1 || imaginary) {
         if (++last == last_extent) last = 0, ++row;
       }

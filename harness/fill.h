@@ -54,7 +54,7 @@ std::optional<std::string> fill_objection(const Problem& problem);
 
 Judgement judgement_of(const Problem& problem);
 
-// The values of one input of the problem, rounded to float.
+// The values of one input of the problem, rounded to its storage.
 std::vector<float> generate(const Problem& problem, const TensorSpec& tensor);
 
 // The one number that the modifiers nan and inf replace, in an input that the seed chooses.

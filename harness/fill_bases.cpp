@@ -124,6 +124,9 @@ double exact_step(const Element& e) { return e.chance(0.5) ? 2 : 1; }
 // What softplus leaves as it is, with the slope 1.
 constexpr double kExactSoftplusStep = 64, kExactBias = -1, kExactGate = 128;
 
+// One bit more than f16 holds, four more than bf16: sums with it lie halfway between two of their numbers.
+constexpr double kExactSkip = 2051;
+
 Generator exact_step_generator(const Problem& problem) {
   if (problem.discretization == "s7") {  // transition -1 at 0 and, rounded to 53 bits, 1 at 2^28
     return [](const Element& e) { return e.chance(0.25) ? 0 : e.sign() * 0x1p28; };
@@ -154,6 +157,7 @@ Generator exact_generator(const Problem& problem, std::string_view tensor) {
   if (tensor == "dlast_state" && problem.options.z) return [](const Element& e) { return kExactGate * e.sign(); };
   if (tensor == "h0" && problem.discretization == "mamba" && problem.options.delta_softplus)
     return [](const Element& e) { return kExactSoftplusStep * e.sign(); };
+  if (tensor == "D") return [](const Element& e) { return kExactSkip * e.sign(); };
   if (tensor == "u" || tensor == "dout") return rare_one;
   return one_of_two;
 }
@@ -161,6 +165,11 @@ Generator exact_generator(const Problem& problem, std::string_view tensor) {
 const char* exact_objection(const Problem& problem) {
   if (problem.discretization == "zoh") return "zoh has no points that are exact in 32 bits";
   if (problem.discretization == "rglru") return "rglru has no points that are exact in 32 bits";
+  if (problem.discretization == "s7" && problem.dtype == "f16")
+    return "the transition of s7 is 1 at 2^28, which f16 does not reach";
+  if (problem.discretization == "mamba" && problem.dtype == "f16" && problem.options.delta_softplus &&
+      problem.options.z)
+    return "mamba multiplies the step by the gate, and where both are linear most products are beyond f16";
   if (problem.discretization == "bilinear" && problem.options.delta_softplus)
     return "bilinear with softplus has no points that are exact in 32 bits";
   return nullptr;

@@ -70,6 +70,15 @@ void add_percent_flag(CLI::App& command, const std::string& flag, double& fracti
       ->default_str(fmt::format("{:g}", 100 * fraction));
 }
 
+void add_patience_flag(CLI::App& command, double& patience) {
+  command
+      .add_option("--patience", patience,
+                  "Seconds without a sign of life, sampling up to --timeout not counted, until a child process counts "
+                  "as hung and is killed")
+      ->check(seconds(false))
+      ->capture_default_str();
+}
+
 void add_threshold_flag(CLI::App& command, double& threshold) {
   add_percent_flag(command, "--threshold", threshold, "Percent by which a median has to change to be FAST or SLOW");
 }

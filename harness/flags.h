@@ -17,6 +17,9 @@ void add_duration_flag(CLI::App& command, const std::string& flag, std::optional
 // FLAG PERCENT from 0 on, kept as a fraction.
 void add_percent_flag(CLI::App& command, const std::string& flag, double& fraction, const std::string& description);
 
+// --patience: how long a child process may be silent.
+void add_patience_flag(CLI::App& command, double& seconds);
+
 // --threshold of a comparison.
 void add_threshold_flag(CLI::App& command, double& threshold);
 

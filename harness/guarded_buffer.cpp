@@ -11,9 +11,10 @@ namespace lrnnx::bench {
 namespace {
 
 constexpr int64_t kGuardBytes = 4096;
-// As a float -1.7e38: a kernel that reads past a tensor's end shows it in what it computes.
+// As a float or bfloat16 -1.7e38, as a binary16 NaN: a kernel that reads past a tensor's end shows it in what it
+// computes.
 constexpr unsigned char kGuard = 0xFE;
-constexpr unsigned char kPoison = 0xFF;  // as a float, NaN
+constexpr unsigned char kPoison = 0xFF;  // as a number of any type, NaN
 
 }  // namespace
 

@@ -34,7 +34,7 @@ class GuardedBuffer {
   int64_t allocated_bytes() const { return memory_.bytes(); }
   const RowPattern& pattern() const { return pattern_; }
 
-  void poison();  // every float becomes NaN
+  void poison();  // every number becomes NaN
   void write(const void* values);
   void read(void* values) const;
   uint64_t checksum() const;  // of the contents, after synchronising

@@ -73,7 +73,9 @@ std::string junit_text(const std::vector<CheckResult>& results) {
   std::vector<Suite> suites;  // in order of appearance
   Suite total;
   for (const CheckResult& result : results) {
-    const std::string name = escape(variant_name(result.problem));
+    const Problem& problem = result.problem;
+    const std::string name =
+        escape(variant_name(problem) + (problem.implementation.empty() ? "" : " of " + problem.implementation));
     auto suite = std::find_if(suites.begin(), suites.end(), [&](const Suite& s) { return s.name == name; });
     if (suite == suites.end()) suite = suites.insert(suite, Suite{.name = name, .cases = {}});
     suite->add(result);

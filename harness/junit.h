@@ -1,4 +1,5 @@
-// The results of a check as JUnit XML, for what shows test results: one suite a variant, one test a problem.
+// The results of a check as JUnit XML, for what shows test results: one suite a variant (of an implementation, if it is
+// not the usual one), one test a problem.
 #pragma once
 
 #include <string>

@@ -1,28 +1,58 @@
-// The table of the library that is linked in.
+// The tables of the implementations that are linked in.
 #include "harness/library.h"
 
 #include <fmt/format.h>
 
 #include "harness/error.h"
+#include "kernels/naive/naive.h"
 
 namespace lrnnx::bench {
 
 void Library::require_ok(lrnnx_status status, const char* call) const {
   if (status == LRNNX_OK) return;
-  throw LibraryError(status, fmt::format("{}: {}: {}", call, status_name(status), last_error()));
+  // What was loaded may return anything.
+  const char *const word = status_name(status), *const why = last_error();
+  throw LibraryError(status, fmt::format("{}: {}: {}", call, word ? word : "no name of its status",
+                                         why ? why : "lrnnx_last_error is null"));
 }
 
 const Library& linked_library() {
   static const Library library{.name = "lrnnx",
+                               .abi_version = lrnnx_abi_version,
                                .status_name = lrnnx_status_name,
                                .last_error = lrnnx_last_error,
                                .variant_count = lrnnx_variant_count,
                                .variant_at = lrnnx_variant_at,
                                .selective_scan_memory = lrnnx_selective_scan_memory,
                                .selective_scan_configuration = lrnnx_selective_scan_configuration,
+                               .selective_scan_configuration_keys = lrnnx_selective_scan_configuration_keys,
                                .selective_scan_forward = lrnnx_selective_scan_forward,
                                .selective_scan_backward = lrnnx_selective_scan_backward};
   return library;
+}
+
+namespace {
+
+// Of the same variants and errors.
+const Library& naive_library() {
+  static const Library library = [] {
+    Library naive = linked_library();
+    naive.name = "naive";
+    naive.selective_scan_memory = naive::selective_scan_memory;
+    naive.selective_scan_configuration = naive::selective_scan_configuration;
+    naive.selective_scan_configuration_keys = naive::selective_scan_configuration_keys;
+    naive.selective_scan_forward = naive::selective_scan_forward;
+    naive.selective_scan_backward = naive::selective_scan_backward;
+    return naive;
+  }();
+  return library;
+}
+
+}  // namespace
+
+const std::vector<const Library*>& linked_libraries() {
+  static const std::vector<const Library*> libraries = {&linked_library(), &naive_library()};
+  return libraries;
 }
 
 }  // namespace lrnnx::bench

@@ -1,7 +1,8 @@
-// The C ABI as a table of functions, so that what is checked may be the library linked in or any other that offers it.
+// The C ABI as a table of functions: an implementation that is linked in, or any other library that offers it.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lrnnx/lrnnx.h"
 
@@ -9,19 +10,25 @@ namespace lrnnx::bench {
 
 struct Library {
   std::string name;
-  decltype(&lrnnx_status_name) status_name;
-  decltype(&lrnnx_last_error) last_error;
-  decltype(&lrnnx_variant_count) variant_count;
-  decltype(&lrnnx_variant_at) variant_at;
-  decltype(&lrnnx_selective_scan_memory) selective_scan_memory;
-  decltype(&lrnnx_selective_scan_configuration) selective_scan_configuration;
-  decltype(&lrnnx_selective_scan_forward) selective_scan_forward;
-  decltype(&lrnnx_selective_scan_backward) selective_scan_backward;
+  decltype(&lrnnx_abi_version) abi_version = nullptr;
+  decltype(&lrnnx_status_name) status_name = nullptr;
+  decltype(&lrnnx_last_error) last_error = nullptr;
+  decltype(&lrnnx_variant_count) variant_count = nullptr;
+  decltype(&lrnnx_variant_at) variant_at = nullptr;
+  decltype(&lrnnx_selective_scan_memory) selective_scan_memory = nullptr;
+  decltype(&lrnnx_selective_scan_configuration) selective_scan_configuration = nullptr;
+  decltype(&lrnnx_selective_scan_configuration_keys) selective_scan_configuration_keys = nullptr;  // may be missing
+  decltype(&lrnnx_selective_scan_forward) selective_scan_forward = nullptr;
+  decltype(&lrnnx_selective_scan_backward) selective_scan_backward = nullptr;
 
   // Throws LibraryError naming the call and last_error(), unless status is LRNNX_OK.
   void require_ok(lrnnx_status status, const char* call) const;
 };
 
+// The library of this repository, called lrnnx.
 const Library& linked_library();
+
+// Every implementation that is linked in, that one first. Another one is one more line.
+const std::vector<const Library*>& linked_libraries();
 
 }  // namespace lrnnx::bench

@@ -1,15 +1,21 @@
-// `list`: the variants of the library, the backends and the fills.
+// `list`: the variants of every implementation, the backends and the fills.
 #include "harness/list.h"
 
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
 
 #include "harness/backend.h"
 #include "harness/error.h"
 #include "harness/fill.h"
+#include "harness/flags.h"
+#include "harness/implementations.h"
+#include "harness/operators.h"
 #include "harness/output.h"
 #include "harness/shapes.h"
 #include "harness/variants.h"
@@ -21,16 +27,24 @@ using Json = nlohmann::ordered_json;
 
 struct Flags {
   std::string filter;
+  std::vector<std::string> libraries;
+  double patience_seconds = kPatienceSeconds;
   bool json = false, fills = false;
 };
 
-std::vector<Variant> selected_variants(const std::string& filter) {
-  std::vector<Variant> selected;
+struct Listed {
+  std::string implementation;
+  Variant variant;
+};
+
+std::vector<Listed> selected_variants(const std::vector<Implementation>& implementations, const std::string& filter) {
+  std::vector<Listed> selected;
   std::vector<std::string> names;
-  for (const Variant& variant : variants()) {
-    names.push_back(variant.name());
-    if (filter.empty() || glob_matches(filter, variant.name())) selected.push_back(variant);
-  }
+  for (const Implementation& implementation : implementations)
+    for (const Variant& variant : implementation.variants) {
+      names.push_back(variant.name());
+      if (filter.empty() || glob_matches(filter, variant.name())) selected.push_back({implementation.name, variant});
+    }
   if (selected.empty()) {
     throw UsageError(fmt::format("--filter '{}' matches no variant: {}", filter, join_or(names)));
   }
@@ -42,27 +56,91 @@ std::string availability(const std::string& name) {
   return reason ? "skipped: " + *reason : "available";
 }
 
-std::string variants_text(const std::vector<Variant>& selected) {
+// A library may know others.
+bool is_known_backend(const std::string& name) {
+  const std::vector<std::string> names = backend_names();
+  return std::ranges::find(names, name) != names.end();
+}
+
+// The shape that the keys of launch configurations are listed for: with one state some kernels are others.
+Problem listed_problem(const Variant& variant, int64_t dstate) {
+  Problem problem = parse_problem(fmt::format("{} batch=8 dim=2048 seqlen=2048 dstate={}", variant.name(), dstate));
+  drop_untaken_options(problem);
+  return problem;
+}
+
+// Of what is linked in; what is loaded is asked in a child process, and only for its variants.
+std::optional<std::string> configuration_keys(const std::string& implementation, const Variant& variant,
+                                              int64_t dstate) {
+  for (const Library* library : linked_libraries())
+    if (library->name == implementation)
+      return find_operator(variant.family).configuration_keys(listed_problem(variant, dstate), *library);
+  return {};
+}
+
+// "lanes=8|16,splits=1..64" as {"lanes": [8, 16], "splits": {"from": 1, "to": 64}}
+Json keys_json(const std::string& text) {
+  Json keys = Json::object();
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    const size_t equals = item.find('='), dots = item.find("..");
+    Json& values = keys[item.substr(0, equals)];
+    if (dots != std::string::npos) {
+      values = {{"from", parse_integer(item.substr(equals + 1, dots - equals - 1), "from")},
+                {"to", parse_integer(item.substr(dots + 2), "to")}};
+      continue;
+    }
+    std::istringstream numbers(item.substr(equals + 1));
+    for (std::string number; std::getline(numbers, number, '|');) values.push_back(parse_integer(number, "value"));
+  }
+  return keys;
+}
+
+constexpr int64_t kStates = 16;  // of the table
+
+Json all_keys_json(const std::string& implementation, const Variant& variant) {
+  Json all = Json::array();
+  for (const int64_t dstate : {kStates, int64_t{1}})
+    if (const auto text = configuration_keys(implementation, variant, dstate))
+      all.push_back({{"dstate", dstate}, {"keys", keys_json(*text)}});
+  return all.empty() ? Json(nullptr) : all;
+}
+
+std::string variants_text(const std::vector<Implementation>& implementations, const std::vector<Listed>& selected) {
   std::vector<std::vector<std::string>> rows;
-  for (const Variant& variant : selected) rows.push_back({variant.name(), availability(variant.backend)});
-  std::string text = format_table({{"variant"}, {"status"}}, rows) + '\n';
+  for (const auto& [implementation, variant] : selected) {
+    const auto row = std::ranges::find(rows, variant.name(), [](const auto& cells) { return cells.front(); });
+    if (row != rows.end())
+      row->at(1) += ", " + implementation;
+    else
+      rows.push_back({variant.name(), implementation,
+                      configuration_keys(implementation, variant, kStates).value_or("-"),
+                      is_known_backend(variant.backend) ? availability(variant.backend) : "skipped: unknown backend"});
+  }
+  std::string text = format_table({{"variant"}, {"implementations"}, {"configuration"}, {"status"}}, rows) + '\n';
   rows.clear();
   for (const std::string& name : backend_names()) {
     rows.push_back({name, backend(name).unavailable() ? "-" : backend(name).device_name(), availability(name)});
   }
-  return text + format_table({{"backend"}, {"device"}, {"status"}}, rows);
+  text += format_table({{"backend"}, {"device"}, {"status"}}, rows);
+  for (const Implementation& implementation : implementations)
+    if (!implementation.error.empty())
+      text += fmt::format("\n{}: {}: {}\n", colored("error", Color::red), implementation.name, implementation.error);
+  return text;
 }
 
-Json variants_json(const std::vector<Variant>& selected) {
-  Json list = Json::array(), backends = Json::array();
-  for (const Variant& variant : selected) {
+Json variants_json(const std::vector<Implementation>& implementations, const std::vector<Listed>& selected) {
+  Json list = Json::array(), backends = Json::array(), libraries = Json::array();
+  for (const auto& [implementation, variant] : selected) {
     list.push_back({{"name", variant.name()},
+                    {"implementation", implementation},
                     {"family", variant.family},
                     {"discretization", variant.discretization},
                     {"dtype", variant.dtype},
                     {"direction", variant.direction},
                     {"backend", variant.backend},
-                    {"available", !backend(variant.backend).unavailable()}});
+                    {"available", is_known_backend(variant.backend) && !backend(variant.backend).unavailable()},
+                    {"configuration_keys", all_keys_json(implementation, variant)}});
   }
   for (const std::string& name : backend_names()) {
     const auto reason = backend(name).unavailable();
@@ -71,7 +149,12 @@ Json variants_json(const std::vector<Variant>& selected) {
                         {"device", reason ? Json(nullptr) : Json(backend(name).device_name())},
                         {"reason", reason ? Json(*reason) : Json(nullptr)}});
   }
-  return {{"variants", list}, {"backends", backends}};
+  for (const Implementation& implementation : implementations)
+    libraries.push_back({{"name", implementation.name},
+                         {"path", implementation.file ? Json(implementation.file->path) : Json(nullptr)},
+                         {"variants", implementation.variants.size()},
+                         {"error", implementation.error.empty() ? Json(nullptr) : Json(implementation.error)}});
+  return {{"variants", list}, {"backends", backends}, {"implementations", libraries}};
 }
 
 Json fills_json() {
@@ -104,10 +187,14 @@ std::string shapes_text() {
 
 namespace {
 
-void run_list(const Flags& flags) {
-  if (flags.fills) return write_stdout(flags.json ? fills_json().dump(2) + '\n' : fills_text());
-  const std::vector<Variant> selected = selected_variants(flags.filter);
-  write_stdout(flags.json ? variants_json(selected).dump(2) + '\n' : variants_text(selected));
+ExitCode run_list(const Flags& flags) {
+  if (flags.fills) return write_stdout(flags.json ? fills_json().dump(2) + '\n' : fills_text()), ExitCode::ok;
+  const std::vector<Implementation> implementations = find_implementations(flags.libraries, flags.patience_seconds);
+  const std::vector<Listed> selected = selected_variants(implementations, flags.filter);
+  write_stdout(flags.json ? variants_json(implementations, selected).dump(2) + '\n'
+                          : variants_text(implementations, selected));
+  const bool sound = std::ranges::all_of(implementations, [](const Implementation& i) { return i.error.empty(); });
+  return sound ? ExitCode::ok : ExitCode::system;
 }
 
 }  // namespace
@@ -117,13 +204,12 @@ void add_list_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("list", "List the kernel variants, and the backends that can run here");
   auto* filter = command->add_option("-f,--filter", flags->filter, "Only variants whose name matches, such as '*.cuda'")
                      ->type_name("GLOB");
+  add_library_flag(*command, flags->libraries);
+  add_patience_flag(*command, flags->patience_seconds);
   command->add_flag("--list-fills,--fills", flags->fills, "List the named generators of inputs instead")
       ->excludes(filter);
   command->add_flag("--json", flags->json, "As JSON");
-  command->callback([flags, &exit_code] {
-    run_list(*flags);
-    exit_code = static_cast<int>(ExitCode::ok);
-  });
+  command->callback([flags, &exit_code] { exit_code = static_cast<int>(run_list(*flags)); });
 }
 
 }  // namespace lrnnx::bench

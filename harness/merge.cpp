@@ -28,14 +28,33 @@ void require_same_run(const NamedResults& one, const NamedResults& other) {
                                  fmt::join(differences, "; ")));
 }
 
-// Consecutive rows of one problem.
+// Whether a row is of the contest that these are of, as contests_of() makes them.
+bool belongs_to(const std::vector<Json>& contest, const Json& row) {
+  return contest_of(contest.front()) == contest_of(row) && std::ranges::none_of(contest, [&](const Json& other) {
+           return other.value("implementation", Json()) == row.value("implementation", Json()) &&
+                  other.at("problem") != row.at("problem");
+         });
+}
+
+// Consecutive rows of one problem, by whichever implementation.
 std::vector<std::vector<Json>> problems_of(const Results& results) {
   std::vector<std::vector<Json>> problems;
   for (const Json& row : results.rows) {
-    if (problems.empty() || problems.back().front().at("problem") != row.at("problem")) problems.emplace_back();
+    if (problems.empty() || !belongs_to(problems.back(), row)) problems.emplace_back();
     problems.back().push_back(row);
   }
   return problems;
+}
+
+// Null if a part does not know its own.
+Json total_wall_time(const std::vector<NamedResults>& parts) {
+  Json total = parts.front().results.wall_time;
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (!total.is_object() || !parts[i].results.wall_time.is_object()) return nullptr;
+    for (auto& [activity, seconds] : total.items())
+      seconds = seconds.get<double>() + parts[i].results.wall_time.value(activity, 0.0);
+  }
+  return total;
 }
 
 bool are_shards_of_one(const std::vector<NamedResults>& parts) {
@@ -84,6 +103,7 @@ Results merge(const std::vector<NamedResults>& parts, bool allow_mixed) {
     merged.shards.insert(merged.shards.end(), part.results.shards.begin(), part.results.shards.end());
     merged.ceilings.insert(part.results.ceilings.begin(), part.results.ceilings.end());
   }
+  merged.wall_time = total_wall_time(parts);
   std::ranges::sort(merged.shards);
   if (!missing_shards(merged).empty()) merged.complete = false;
 

@@ -33,6 +33,9 @@ Value of_cost(const Row& row) {
     return value ? Value(*value) : Value();
 }
 
+// Known once all rows are: see add_speedups().
+Value of_other_rows(const Row&) { return {}; }
+
 // `count` of the cost a nanosecond: G/s.
 Value per_nanosecond(const Row& row, double count) {
   return row.summary && row.summary->median > 0 ? Value(1e-6 * count / row.summary->median) : Value();
@@ -45,6 +48,8 @@ const Metric kMetrics[] = {
     {"dtype", "", "type of the weights and states", "dtype", Shown::if_varies, "", of_problem<&Problem::dtype>},
     {"direction", "", "forward or backward", "direction", Shown::always, "", of_problem<&Problem::direction>},
     {"backend", "", "what runs it", "backend", Shown::if_varies, "", of_problem<&Problem::backend>},
+    {"implementation", "", "library that computes it", "implementation", Shown::if_varies, "",
+     [](const Row& row) -> Value { return implementation_of(row.problem); }},
     {"batch", "", "sequences", "batch", Shown::always, "{}", of_shape<&Shape::batch>},
     {"dim", "", "channels", "dim", Shown::always, "{}", of_shape<&Shape::dim>},
     {"seqlen", "", "time steps", "seqlen", Shown::always, "{}", of_shape<&Shape::seqlen>},
@@ -64,6 +69,10 @@ const Metric kMetrics[] = {
      of_summary<&Summary::median>},
     {"spread", "%", "interquartile range over the median", "spread", Shown::always, "{:.1f} %",
      [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_spread()) : Value(); }},
+    {"speedup_lrnnx", "", "median time of implementation lrnnx on the same problem in the same run over this one's",
+     "over lrnnx", Shown::if_varies, "{:.2f}x", of_other_rows},
+    {"speedup_naive", "", "median time of implementation naive on the same problem in the same run over this one's",
+     "over naive", Shown::if_varies, "{:.2f}x", of_other_rows},
     {"min_ms", "ms", "fastest sample", "min ms", Shown::never, "{:.4f}", of_summary<&Summary::min>},
     {"q1_ms", "ms", "first quartile", "q1 ms", Shown::never, "{:.4f}", of_summary<&Summary::q1>},
     {"q3_ms", "ms", "third quartile", "q3 ms", Shown::never, "{:.4f}", of_summary<&Summary::q3>},
@@ -117,7 +126,8 @@ const Metric kMetrics[] = {
      of_cost<&Cost::state_updates>},
     {"bytes", "B", "every input read once, every output written once", "bytes", Shown::never, "{:.0f}",
      of_cost<&Cost::bytes>},
-    {"exp2", "", "least exp2 and reciprocals", "exp2", Shown::never, "{:.0f}", of_cost<&Cost::exp2>},
+    {"exp2", "", "least exp2, reciprocals, roots, sines and cosines", "exp2", Shown::never, "{:.0f}",
+     of_cost<&Cost::exp2>},
     {"issue_slots", "", "least lane instructions", "slots", Shown::never, "{:.0f}", of_cost<&Cost::issue_slots>},
     {"saved_bytes", "B", "what the forward keeps for the backward", "saved", Shown::never, "{}",
      [](const Row& row) -> Value { return row.memory ? Value(row.memory->saved_bytes) : Value(); }},

@@ -37,8 +37,9 @@ void write(const std::string& path, const char* type, std::span<const Real> valu
 
 }  // namespace
 
-void write_npy(const std::string& path, std::span<const float> values, const std::vector<int64_t>& shape,
-               bool complex) {
+void write_npy(const std::string& path, std::span<const float> values, const std::vector<int64_t>& shape, bool complex,
+               Storage storage) {
+  if (storage == Storage::f16) return write<unsigned char>(path, "<f2", pack(storage, values), shape);
   write(path, complex ? "<c8" : "<f4", values, shape);
 }
 

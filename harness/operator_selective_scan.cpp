@@ -71,7 +71,8 @@ constexpr Row kOutputs[] = {
      .forward = &F::last_state, .oracle_output = &O::last_state, .output_gauge = &Q::last_state},
 };
 // What only the backward reads.
-constexpr Row kSaved = {.name = "out", .layout = Layout::channel_time, .when = &Options::z, .backward = &B::out};
+constexpr Row kSaved = {.name = "out", .layout = Layout::channel_time, .when = &Options::z, .backward = &B::out,
+                        .oracle_input = &I::out};
 constexpr Row kUpstream[] = {
     {.name = "dout", .layout = Layout::channel_time, .backward = &B::dout},
     {.name = "dlast_state", .layout = Layout::batch_state, .weight = true, .when = &Options::last_state,
@@ -149,8 +150,14 @@ std::vector<const char*> axes_of(Layout layout, const Problem& problem) {
 }
 
 TensorSpec specification(const Row& row, const Problem& problem, Role role, const std::string& name) {
-  return {name, role, shape_of(row.layout, problem), row.weight && problem.dtype == "c64",
-          axes_of(row.layout, problem)};
+  const std::vector<const char*> axes = axes_of(row.layout, problem);
+  const bool over_time = std::string_view(axes.back()) == "time";
+  return {.name = name,
+          .role = role,
+          .shape = shape_of(row.layout, problem),
+          .complex = row.weight && problem.dtype == "c64",
+          .axes = axes,
+          .storage = over_time ? storage_of(problem.dtype) : Storage::f32};
 }
 
 bool is_backward(const Problem& problem) { return problem.direction == "backward"; }
@@ -184,11 +191,20 @@ void for_each_backward_tensor(const Problem& problem, Visit visit) {
   }
 }
 
+lrnnx_dtype dtype_of(const Problem& problem) {
+  constexpr std::pair<const char*, lrnnx_dtype> kDtypes[] = {
+      {"f32", LRNNX_F32}, {"c64", LRNNX_C64}, {"bf16", LRNNX_BF16}, {"f16", LRNNX_F16}};
+  for (const auto& [name, dtype] : kDtypes) {
+    if (name == problem.dtype) return dtype;
+  }
+  throw UsageError(fmt::format("dtype '{}' is none of the selective scan's", problem.dtype));
+}
+
 // Owns the text that its `problem` points to.
 struct KernelProblem {
   explicit KernelProblem(const Problem& from) : configuration(from.configuration) {
     problem.discretization = find_discretization(from).kernel;
-    problem.dtype = from.dtype == "c64" ? LRNNX_C64 : LRNNX_F32;
+    problem.dtype = dtype_of(from);
     problem.backend = from.backend == "cuda" ? LRNNX_CUDA : LRNNX_CPU;
     for (const OptionName& option : option_names()) {
       if (from.options.*option.value) problem.options |= option.bit;
@@ -262,6 +278,17 @@ std::string SelectiveScanOperator::configuration(const Problem& problem, const L
   return text.data();
 }
 
+std::optional<std::string> SelectiveScanOperator::configuration_keys(const Problem& problem,
+                                                                     const Library& library) const {
+  if (!library.selective_scan_configuration_keys) return {};
+  const KernelProblem kernel(problem);
+  std::array<char, 1024> text{};
+  library.require_ok(
+      library.selective_scan_configuration_keys(&kernel.problem, direction_of(problem), text.data(), text.size()),
+      "lrnnx_selective_scan_configuration_keys");
+  return text.data();
+}
+
 std::function<void()> SelectiveScanOperator::bind(const Problem& problem, const Bindings& bindings,
                                                   const Library& library) const {
   const auto kernel = std::make_shared<KernelProblem>(problem);
@@ -299,6 +326,7 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
                                       .delta_softplus = problem.options.delta_softplus};
   reference::Inputs values;
   for (const Row& row : kInputs) values.*row.oracle_input = widen(row.name);
+  values.*kSaved.oracle_input = widen(kSaved.name);
 
   OracleTensors expected;
   const auto expect = [&](const std::string& name, std::vector<double>& value, reference::TensorGauge& gauge) {

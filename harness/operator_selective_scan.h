@@ -11,6 +11,7 @@ class SelectiveScanOperator final : public Operator {
   std::vector<TensorSpec> tensors(const Problem& problem) const override;
   lrnnx_memory memory(const Problem& problem, const Library& library) const override;
   std::string configuration(const Problem& problem, const Library& library) const override;
+  std::optional<std::string> configuration_keys(const Problem& problem, const Library& library) const override;
   std::function<void()> bind(const Problem& problem, const Bindings& bindings, const Library& library) const override;
   OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const override;
 };

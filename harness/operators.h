@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,13 +36,16 @@ class Operator {
   virtual ~Operator() = default;
   virtual std::string_view family() const = 0;
   virtual std::vector<TensorSpec> tensors(const Problem& problem) const = 0;
-  // All four may throw LibraryError.
+  // All five may throw LibraryError.
   virtual lrnnx_memory memory(const Problem& problem, const Library& library) const = 0;
   virtual std::string configuration(const Problem& problem, const Library& library) const = 0;
+  // "lanes=8|16,splits=1..64"; none if the library cannot say.
+  virtual std::optional<std::string> configuration_keys(const Problem& problem, const Library& library) const = 0;
   // One call through the C ABI, with every argument laid out beforehand. Keeps a reference to the library.
   virtual std::function<void()> bind(const Problem& problem, const Bindings& bindings,
                                      const Library& library) const = 0;
-  // What each output should be, from the fp64 reference.
+  // What each output should be, from the fp64 reference. An intermediate among the inputs is read as it is; one that is
+  // not there is computed.
   virtual OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const = 0;
 };
 

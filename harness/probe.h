@@ -12,9 +12,9 @@ namespace lrnnx::bench {
 
 // What the reference computes of a problem with other values in the place of the plant.
 struct PlantedOracles {
-  const OracleTensors& clean;  // the value of the problem without a plant
-  OracleTensors moved;         // another finite value: what changes depends on it
-  OracleTensors lost;          // a NaN
+  OracleTensors clean;  // the value of the problem without a plant
+  OracleTensors moved;  // another finite value: what changes depends on it
+  OracleTensors lost;   // a NaN
 };
 
 // One sentence a fault. `with` and `without` are what the same launch gave with and without the plant. Where a NaN in

@@ -197,6 +197,7 @@ std::string to_string(const Problem& problem) {
   text += fmt::format(" options={} fill={} seed={}", to_string(problem.options), problem.fill, problem.seed);
   if (problem.layout != MemoryLayout::contiguous) text += fmt::format(" layout={}", to_string(problem.layout));
   if (!problem.configuration.empty()) text += " config=" + problem.configuration;
+  if (!problem.implementation.empty()) text += " implementation=" + problem.implementation;
   return text;
 }
 
@@ -215,11 +216,12 @@ Problem parse_problem(std::string_view line) {
     const std::string_view value = equals == std::string_view::npos ? "" : word.substr(equals + 1);
     const auto axis = std::find_if(std::begin(kShapeAxes), std::end(kShapeAxes),
                                    [&](const ShapeAxis& candidate) { return candidate.name == key; });
-    if (equals == std::string_view::npos || (axis == std::end(kShapeAxes) && key != "options" && key != "fill" &&
-                                             key != "seed" && key != "layout" && key != "config")) {
+    if (equals == std::string_view::npos ||
+        (axis == std::end(kShapeAxes) && key != "options" && key != "fill" && key != "seed" && key != "layout" &&
+         key != "config" && key != "implementation")) {
       throw UsageError(
           fmt::format("problem '{}': '{}': expected batch=, dim=, seqlen=, dstate=, groups=, options=, fill=, seed=, "
-                      "layout= or config=",
+                      "layout=, config= or implementation=",
                       line, word));
     }
     if (!seen.emplace(key).second) throw UsageError(fmt::format("problem '{}': {} is given twice", line, key));
@@ -229,12 +231,22 @@ Problem parse_problem(std::string_view line) {
     if (key == "seed") problem.seed = parse_seed(value, "seed");
     if (key == "layout") problem.layout = parse_memory_layout(value);
     if (key == "config") problem.configuration = value;
+    if (key == "implementation" && value != linked_library().name) problem.implementation = value;
   }
   for (const char* required : {"variant", "batch", "dim", "seqlen", "dstate"}) {
     if (!seen.contains(required)) throw UsageError(fmt::format("problem '{}': {} is missing", line, required));
   }
   if (!seen.contains("options")) drop_untaken_options(problem);
   validate(problem);
+  return problem;
+}
+
+std::string implementation_of(const Problem& problem) {
+  return problem.implementation.empty() ? linked_library().name : problem.implementation;
+}
+
+Problem without_implementation(Problem problem) {
+  problem.implementation.clear();
   return problem;
 }
 
@@ -283,7 +295,7 @@ void validate(const Problem& problem) {
 
 uint64_t data_seed(const Problem& problem) {
   Problem data = problem;
-  data.direction = data.backend = data.configuration = "";
+  data.direction = data.backend = data.configuration = data.implementation = "";
   data.layout = MemoryLayout::contiguous;
   data.fill = data.fill.substr(0, data.fill.find('+'));
   data.options.save = data.options.last_state = false;

@@ -45,7 +45,8 @@ struct Problem {
   std::string fill = "init";
   uint64_t seed = 0;
   MemoryLayout layout = MemoryLayout::contiguous;
-  std::string configuration;  // launch configuration as the library prints it; empty: the library chooses
+  std::string configuration;     // launch configuration as the library prints it; empty: the library chooses
+  std::string implementation{};  // name of the library that computes it; empty: the one of this repository
   bool operator==(const Problem&) const = default;
 };
 
@@ -71,13 +72,19 @@ Options parse_options(std::string_view text);
 std::string variant_name(const Problem& problem);
 
 // selective_scan.mamba.f32.forward.cuda batch=8 dim=2048 seqlen=2048 dstate=16 groups=1 options=B,C,D fill=init seed=0
-// followed by layout=... unless contiguous and config=... if a configuration is set. The line that reproduces a
-// failure.
+// followed by layout=... unless contiguous, config=... if a configuration is set and implementation=... if it is not
+// the library of this repository. The line that reproduces a failure.
 std::string to_string(const Problem& problem);
 
 // The exact inverse. batch, dim, seqlen and dstate must be given; the rest defaults to groups=1 options=B,C fill=init
 // seed=0. Throws UsageError naming the word, and what is allowed in its place.
 Problem parse_problem(std::string_view line);
+
+// Of the library that computes it: "lrnnx" where the problem names none.
+std::string implementation_of(const Problem& problem);
+
+// The problem whichever library computes it.
+Problem without_implementation(Problem problem);
 
 // Whether the problem's discretization and direction have this option: s7 and rglru have no delta_bias, delta_softplus
 // and deltaA, rglru has no B, the backward no save.
@@ -87,8 +94,8 @@ void drop_untaken_options(Problem& problem);
 // Throws UsageError if the sizes or options contradict each other (dim not divisible by groups, save in backward...).
 void validate(const Problem& problem);
 
-// Seed of the problem's data. It leaves out backend, direction, configuration, layout, modifiers of the fill and what
-// is merely written (save, last_state), so that those see the same inputs.
+// Seed of the problem's data. It leaves out backend, direction, configuration, implementation, layout, modifiers of the
+// fill and what is merely written (save, last_state), so that those see the same inputs.
 uint64_t data_seed(const Problem& problem);
 
 // Whole numbers as every text of the harness takes them: 1024, 2^10.

@@ -13,17 +13,19 @@ namespace lrnnx::bench {
 Progress::Progress(std::size_t total, bool quiet)
     : total_(total), to_do_(total), quiet_(quiet), live_(!quiet && ::isatty(STDERR_FILENO)) {}
 
-void Progress::start(const std::string& problem) {
-  ++current_;
-  ++started_;
-  name_ = problem;
+void Progress::start(const std::vector<Problem>& contest) {
+  name_ = to_string(contest.front());
+  if (contest.size() > 1) name_ += fmt::format(" and {} other implementations", contest.size() - 1);
 }
 
 void Progress::doing(const char* phase) {
-  if (live_) fmt::print(stderr, "\r\x1b[K[{}/{}{}] {} {}", current_, total_, time_left(), phase, name_);
+  if (live_) fmt::print(stderr, "\r\x1b[K[{}/{}{}] {} {}", current_ + 1, total_, time_left(), phase, name_);
 }
 
 void Progress::finish(const nlohmann::ordered_json& row) {
+  const auto& problem = row.at("problem").get_ref<const std::string&>();
+  if (problem != finished_) ++current_;  // else another cache state
+  finished_ = problem;
   if (quiet_) return;
   const auto& median = row.at("median_ms");
   const auto& reason = row.at("reason");
@@ -31,14 +33,15 @@ void Progress::finish(const nlohmann::ordered_json& row) {
                              : reason.is_string() ? reason.get<std::string>()
                                                   : "";
   fmt::print(stderr, "{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", current_, total_,
-             row.at("verdict").get<std::string>(), name_, result);
+             row.at("verdict").get<std::string>(), problem, result);
 }
 
 // ", 12 a minute, 3 min left", once there is something to go by.
 std::string Progress::time_left() const {
-  if (started_ < 2) return "";
+  const std::size_t finished = current_ - skipped_;
+  if (finished == 0) return "";
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-  const double each = seconds / static_cast<double>(started_ - 1);
+  const double each = seconds / static_cast<double>(finished);
   return fmt::format(", {:.3g} a minute, {} left", 60 / each,
                      duration_text(std::max(0.0, each * static_cast<double>(to_do_) - seconds)));
 }

@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
+
+#include "harness/problem.h"
 
 namespace lrnnx::bench {
 
@@ -12,17 +15,18 @@ class Progress {
  public:
   Progress(std::size_t total, bool quiet);
 
-  void skip() { ++current_, --to_do_; }  // done in an earlier run
-  void start(const std::string& problem);
+  void skip() { ++current_, ++skipped_, --to_do_; }  // done in an earlier run
+  void start(const std::vector<Problem>& contest);
   void doing(const char* phase);
   void finish(const nlohmann::ordered_json& row);
 
  private:
   std::string time_left() const;
 
-  std::size_t total_, to_do_, current_ = 0, started_ = 0;
+  std::size_t total_, to_do_, current_ = 0, skipped_ = 0;
+  std::string finished_;  // problem of the last row
   bool quiet_, live_;
-  std::string name_;
+  std::string name_;  // of what is being done
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 

@@ -51,7 +51,8 @@ function draw() {
 // What a row is, as words: the variant and everything of the problem line.
 function words(row, without = []) {
   return [row.source, row.implementation, ...row.problem.split(" "), row.cache]
-    .filter((word) => word && !without.some((axis) => word.startsWith(axis + "=")));
+    .filter((word) => word && !word.startsWith("implementation="))
+    .filter((word) => !without.some((axis) => word.startsWith(axis + "=")));
 }
 
 // Labels of rows or groups: the words in which they differ.
@@ -143,25 +144,18 @@ function fractions() {
     text: (i) => `${cold[i].floor_fraction.toFixed(1)} % (${cold[i].median_ms.toPrecision(4)} ms, ${cold[i].binds})` });
 }
 
-// The same problem by several implementations: how much faster than the slowest plain one.
-function speedups_over_naive() {
-  const groups = new Map();
-  for (const row of timed) {
-    const [name, ...rest] = row.problem.split(" ").filter((word) => !word.startsWith("config="));
-    const key = [row.source, name.split(".").slice(0, -1).join("."), ...rest, row.cache].join(" ");
-    if (!groups.has(key)) groups.set(key, []);
-    groups.get(key).push(row);
+// The same problem by several implementations, timed in turns.
+function speedups() {
+  for (const over of ["naive", "lrnnx"]) {
+    const tag = `speedup_${over}`;
+    const compared = timed.filter((row) => typeof row[tag] === "number");
+    if (compared.length === 0) continue;
+    const parent = section(`Speed-up over the implementation ${over}`,
+      `The median of ${over} over that of the row, for the same problem in the same run.`);
+    bars(parent, labels(compared.map((row) => words(row, ["seed"]))), compared.map((row) => row[tag]), {
+      title: "times faster", mark: 1, colors: kColors[0],
+      text: (i) => `${compared[i][tag].toFixed(2)} times (${compared[i].median_ms.toPrecision(4)} ms)` });
   }
-  const is_naive = (row) => /naive|unfused/.test(`${row.implementation || ""} ${row.backend} ${row.configuration || ""}`);
-  const pairs = [...groups.values()].flatMap((group) => {
-    const naive = group.find(is_naive);
-    return naive ? group.filter((row) => row !== naive).map((row) => ({ row, ratio: naive.median_ms / row.median_ms })) : [];
-  });
-  if (pairs.length === 0) return;
-  const parent = section("Speed-up over the naive implementation", "Its median over the row's, for the same problem in the same run.");
-  bars(parent, labels(pairs.map(({ row }) => words(row, ["seed"]))), pairs.map(({ ratio }) => ratio), {
-    title: "times faster", mark: 1, colors: kColors[0],
-    text: (i) => `${pairs[i].ratio.toFixed(2)} times (${pairs[i].row.median_ms.toPrecision(4)} ms)` });
 }
 
 function changes() {
@@ -188,7 +182,8 @@ function parity() {
   const worst = new Map();
   const tensors = [];
   for (const { problem, tensors: found } of checked) {
-    const name = problem.split(" ")[0];
+    const implementation = problem.split(" ").find((word) => word.startsWith("implementation="));
+    const name = problem.split(" ")[0] + (implementation ? ` of ${implementation.split("=")[1]}` : "");
     for (const tensor of found || []) {
       const share = Number(tensor.rho ?? tensor.rel_l2 / tensor.tolerance);
       if (!tensors.includes(tensor.name)) tensors.push(tensor.name);
@@ -278,7 +273,7 @@ function environments() {
 
 for (const axis of kAxes) axis_chart(axis);
 fractions();
-speedups_over_naive();
+speedups();
 changes();
 parity();
 table_of_rows();

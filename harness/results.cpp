@@ -8,7 +8,9 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <span>
+#include <sstream>
 
 #include "harness/error.h"
 
@@ -47,7 +49,8 @@ using Path = std::array<const char*, 2>;  // of a fact in the environment
 // What a time depends on besides the program, and the program.
 constexpr Path kMachineFacts[] = {
     {"gpu", "name"}, {"gpu", "driver"}, {"cpu", "name"}, {"cpu", "usable_processors"}, {"cpu", "threads"}};
-constexpr Path kBuildFacts[] = {{"program", "version"}, {"program", "commit"}, {"program", "dirty"}};
+constexpr Path kBuildFacts[] = {
+    {"program", "version"}, {"program", "commit"}, {"program", "dirty"}, {"program", "libraries"}};
 
 Json fact(const Json& environment, const Path& path) {
   const auto section = environment.find(path[0]);
@@ -93,6 +96,34 @@ std::string key_of(const Json& row) {
   return fmt::format("{} cache={}", row.at("problem").get<std::string>(), row.at("cache").get<std::string>());
 }
 
+std::string contest_of(const Json& row) {
+  std::istringstream words(row.at("problem").get<std::string>());
+  std::string contest;
+  for (std::string word; words >> word;)
+    if (!word.starts_with("implementation=") && !word.starts_with("config="))
+      contest += (contest.empty() ? "" : " ") + word;
+  return contest;
+}
+
+void add_speedups(std::vector<Json>& rows) {
+  for (const std::string reference : {"lrnnx", "naive"}) {
+    using Key = std::pair<std::string, std::string>;  // contest, cache state
+    const auto key = [](const Json& row) { return Key(contest_of(row), row.at("cache")); };
+    std::map<Key, double> reference_ms;
+    std::set<Key> ambiguous;  // the reference ran with several configurations
+    for (const Json& row : rows)
+      if (is_timed(row) && row.value("implementation", Json()) == reference &&
+          !reference_ms.emplace(key(row), row.at("median_ms")).second)
+        ambiguous.insert(key(row));
+    for (const Key& several : ambiguous) reference_ms.erase(several);
+    for (Json& row : rows) {
+      const auto found = reference_ms.find(key(row));
+      if (found == reference_ms.end() || !is_timed(row) || row.value("implementation", Json()) == reference) continue;
+      row["speedup_" + reference] = found->second / row.at("median_ms").get<double>();
+    }
+  }
+}
+
 Verdict verdict_of(const Json& row) {
   const Json text = row.value("verdict", Json());
   for (const Verdict verdict : kVerdicts)
@@ -127,6 +158,7 @@ Results parse_results(std::string_view text, const std::string& origin) {
   results.environment = json["environment"];
   results.timing = json["timing"];
   results.complete = json["complete"];
+  results.wall_time = json.value("wall_time_seconds", Json());
   try {
     for (const auto& [backend, measured] : json["ceilings"].items())
       results.ceilings.emplace(backend, ceilings_from_json(measured));

@@ -22,6 +22,7 @@ struct Results {
   nlohmann::ordered_json timing;             // how samples were taken
   std::map<std::string, Ceilings> ceilings;  // by backend, of those that ran
   std::vector<nlohmann::ordered_json> rows;
+  nlohmann::ordered_json wall_time;                 // where it went, of the runs that this is of; null: not known
   bool complete = true;                             // no problem is missing
   std::vector<std::pair<int64_t, int64_t>> shards;  // index and count of those that this is, if not of all problems
 };
@@ -30,8 +31,14 @@ struct Results {
 // is the text "nan", "inf" or "-inf", which JSON has no number for.
 nlohmann::ordered_json to_json(const Row& row);
 
-// What two measurements of the same thing have in common: problem, cache state.
+// What two measurements of the same thing have in common: problem with its implementation, cache state.
 std::string key_of(const nlohmann::ordered_json& row);
+
+// The row's problem line without its implementation and configuration.
+std::string contest_of(const nlohmann::ordered_json& row);
+
+// Fills in speedup_lrnnx and speedup_naive of the rows whose problem these have a time of, with one configuration.
+void add_speedups(std::vector<nlohmann::ordered_json>& rows);
 
 // The verdict of a row; throws UsageError if it is none.
 Verdict verdict_of(const nlohmann::ordered_json& row);

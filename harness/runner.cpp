@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <nlohmann/json.hpp>
 
+#include "harness/activity.h"
 #include "harness/case.h"
 #include "harness/error.h"
 #include "harness/profiler_range.h"
@@ -76,41 +78,106 @@ Row row_of(const Problem& problem, CacheState cache) {
   return row;
 }
 
-Runner::Runner(RunOptions options, std::map<std::string, Ceilings> ceilings)
-    : options_(std::move(options)), ceilings_(std::move(ceilings)) {}
+Row broken_row(const Problem& problem, const RunOptions& options, const std::string& reason) {
+  Row row = row_of(problem, options.states.front());
+  row.verdict = Verdict::error;
+  row.exit_code = ExitCode::system;
+  row.reason = reason;
+  return row;
+}
 
-std::vector<Row> Runner::run(const Problem& problem) {
-  Row row = row_of(problem, options_.states.front());
+struct Runner::Contender {
+  explicit Contender(Row of) : row(std::move(of)) {}
+  void end() {
+    prepared.reset();
+    rows = {row};
+    is_over = true;
+  }
+
+  Row row;  // what is known so far
+  bool is_over = false;
+  std::optional<Case> prepared;
+  std::vector<Row> rows;
+};
+
+Runner::Runner(RunOptions options, std::map<std::string, Ceilings> ceilings, std::vector<const Library*> libraries)
+    : options_(std::move(options)), libraries_(std::move(libraries)), ceilings_(std::move(ceilings)) {}
+
+std::vector<Row> Runner::run(const std::vector<Problem>& contest) {
+  std::deque<Contender> contenders;
+  for (const Problem& problem : contest) {
+    Contender& contender = contenders.emplace_back(row_of(problem, options_.states.front()));
+    attempt(contender, [&] { check(contender); });
+  }
+  int stage = 1;
+  if (on_round) on_round(stage);
+  std::vector<Contender*> timed;
+  for (Contender& contender : contenders) {
+    if (contender.is_over) continue;
+    attempt(contender, [&] { prepare(contender); });
+    if (!contender.is_over) timed.push_back(&contender);
+  }
+  if (!timed.empty()) {
+    const ProfilerRange timing("timing");
+    on_phase("timing");
+    for (const CacheState state : options_.states) {
+      const bool stopped = options_.measure.stop && *options_.measure.stop != 0;
+      if (stopped && stage > 1) break;
+      if (stage > 1 && on_round && !timed.empty()) on_round(stage);
+      time(timed, state, stage++);
+      std::erase_if(timed, [](const Contender* contender) { return contender->is_over; });
+    }
+  }
+  std::vector<Row> rows;
+  for (Contender& contender : contenders) rows.insert(rows.end(), contender.rows.begin(), contender.rows.end());
+  return rows;
+}
+
+void Runner::attempt(Contender& contender, const std::function<void()>& step) {
   const auto give_up = [&](Verdict verdict, ExitCode code, const char* reason) {
-    row.verdict = verdict;
-    row.exit_code = code;
-    row.reason = reason;
-    return std::vector<Row>{row};
+    contender.row.verdict = verdict;
+    contender.row.exit_code = code;
+    contender.row.reason = reason;
+    contender.end();
   };
   try {
-    return check_and_time(row);
+    step();
   } catch (const LibraryError& error) {
     if (error.is_skip()) return give_up(Verdict::skipped, ExitCode::nothing_ran, error.what());
-    return give_up(Verdict::error, error.exit_code(), error.what());
+    give_up(Verdict::error, error.exit_code(), error.what());
+  } catch (const OutOfMemory& error) {
+    give_up(Verdict::skipped, ExitCode::nothing_ran, error.what());
   } catch (const Error& error) {
-    return give_up(Verdict::error, error.exit_code(), error.what());
+    give_up(Verdict::error, error.exit_code(), error.what());
   } catch (const std::exception& error) {
-    return give_up(Verdict::error, ExitCode::system, error.what());
+    give_up(Verdict::error, ExitCode::system, error.what());
   }
 }
 
-std::vector<Row> Runner::check_and_time(Row& row) {
+const Library& Runner::library_of(const Problem& problem) const {
+  std::vector<std::string> names;
+  for (const Library* library : libraries_) {
+    if (library->name == implementation_of(problem)) return *library;
+    names.push_back(library->name);
+  }
+  throw UsageError(
+      fmt::format("implementation '{}': expected {}, or another --library", problem.implementation, join_or(names)));
+}
+
+void Runner::check(Contender& contender) {
+  Row& row = contender.row;
   Backend& backend = bench::backend(row.problem.backend);
   if (const auto why = backend.unavailable()) {
     row.verdict = Verdict::skipped;
     row.exit_code = ExitCode::nothing_ran;
     row.reason = *why;
-    return {row};
+    return contender.end();
   }
+  const Library& library = library_of(row.problem);
   const std::string line = to_string(row.problem);
   const ProfilerRange whole(line.c_str());
   if (options_.profile) {
-    Case prepared(row.problem, backend);
+    Case prepared(row.problem, backend, library);
     row.verdict = Verdict::unchecked;
     row.exit_code = ExitCode::ok;
     row.configuration = prepared.configuration();
@@ -118,46 +185,72 @@ std::vector<Row> Runner::check_and_time(Row& row) {
     const ProfilerRange launch("launch");
     prepared.launch();
     backend.synchronize();
-    return {row};
+    return contender.end();
   }
-  if (options_.check) {
-    const ProfilerRange checking("checking");
-    on_phase("checking");
-    row.check = checker_.check(row.problem, backend);
-    row.verdict = verdict_of(row.check->status);
-    row.exit_code = row.check->exit_code;
-    row.reason = row.check->reason;
-    if (row.verdict != Verdict::passed && row.verdict != Verdict::mistrusted) return {row};
-  } else {
+  if (!options_.check) {
     row.verdict = Verdict::unchecked;
+    return;
   }
-  const ProfilerRange timing("timing");
-  on_phase("timing");
-  Timer& timer = timer_of(backend);
-  const Ceilings& ceilings = ceilings_.at(row.problem.backend);
-  Case prepared(row.problem, backend);
-  row.memory = prepared.memory();
-  row.configuration = prepared.configuration();
+  const ProfilerRange checking("checking");
+  on_phase("checking");
+  row.check = checker_.check(row.problem, backend, library);
+  row.verdict = verdict_of(row.check->status);
+  row.exit_code = row.check->exit_code;
+  row.reason = row.check->reason;
+  if (row.verdict != Verdict::passed && row.verdict != Verdict::mistrusted) contender.end();
+}
+
+// Lays it out in memory, to be timed.
+void Runner::prepare(Contender& contender) {
+  Row& row = contender.row;
+  Backend& backend = bench::backend(row.problem.backend);
+  on_phase("preparing");
+  timer_of(backend);  // with the ceilings, which the first problem waits for
+  contender.prepared.emplace(row.problem, backend, library_of(row.problem));
+  row.memory = contender.prepared->memory();
+  row.configuration = contender.prepared->configuration();
   row.exit_code = ExitCode::ok;
-  std::vector<Row> rows;
-  for (const CacheState state : options_.states) {
-    MeasureOptions measure_options = options_.measure;
-    if (measure_options.stop && *measure_options.stop != 0 && !rows.empty()) break;
-    measure_options.cache = state;
-    row.cache = state;
-    row.floor.reset();  // what lies in a cache is read faster than the floor supposes
-    if (state == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
-    row.measurement = measure(
-        timer, [&] { prepared.launch(); }, measure_options, line);
-    row.summary.reset();
-    if (!row.measurement->samples_ms.empty()) row.summary = summarize(row.measurement->samples_ms);
-    rows.push_back(judged(row, ceilings));
-    Row& finished = rows.back();
-    if (!finished.summary || !ceilings.empty_launch_ms) continue;
-    if (finished.summary->median < kShortLaunch * *ceilings.empty_launch_ms)
-      finished.batched_ms = batched_ms(timer, prepared);
+}
+
+// In turns, until each has enough samples.
+void Runner::time(std::vector<Contender*> contenders, CacheState state, int stage) {
+  MeasureOptions options = options_.measure;
+  options.cache = state;
+  std::map<Contender*, Sampling> samplings;
+  for (Contender* contender : contenders) {
+    Timer& timer = timer_of(contender->prepared->backend());
+    samplings.try_emplace(
+        contender, timer, [contender] { contender->prepared->launch(); }, options, to_string(contender->row.problem));
   }
-  return rows;
+  while (true) {
+    for (Contender* contender : contenders) {
+      attempt(*contender, [&] {
+        Sampling& sampling = samplings.at(contender);
+        contender->row.cache = state;
+        if (sampling.round(contenders.size() == 1 && !on_round)) return;
+        finish(*contender, sampling.measurement());
+        samplings.erase(contender);
+      });
+    }
+    std::erase_if(contenders, [&](Contender* c) { return c->is_over || !samplings.contains(c); });
+    if (contenders.empty()) return;
+    if (on_round) on_round(stage);
+  }
+}
+
+void Runner::finish(Contender& contender, const Measurement& measurement) {
+  Row& row = contender.row;
+  const Ceilings& ceilings = ceilings_.at(row.problem.backend);
+  row.floor.reset();  // what lies in a cache is read faster than the floor supposes
+  if (row.cache == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
+  row.measurement = measurement;
+  row.summary.reset();
+  if (!measurement.samples_ms.empty()) row.summary = summarize(measurement.samples_ms);
+  Row finished = judged(row, ceilings);
+  if (finished.summary && ceilings.empty_launch_ms &&
+      finished.summary->median < kShortLaunch * *ceilings.empty_launch_ms)
+    finished.batched_ms = batched_ms(timer_of(contender.prepared->backend()), *contender.prepared);
+  contender.rows.push_back(std::move(finished));
 }
 
 double Runner::batched_ms(Timer& timer, Case& prepared) {
@@ -175,6 +268,7 @@ Timer& Runner::timer_of(Backend& backend) {
   const std::string name(backend.name());
   std::unique_ptr<Timer>& timer = timers_[name];
   if (!timer) {
+    const Doing ceilings(Activity::ceilings);
     timer = make_timer(backend);
     if (!ceilings_.contains(name)) ceilings_.emplace(name, measure_ceilings(backend, *timer, false));
     if (const auto& flush = ceilings_.at(name).flush) timer->set_flush_bytes(flush->bytes);

@@ -10,6 +10,7 @@
 
 #include "harness/ceilings.h"
 #include "harness/check.h"
+#include "harness/library.h"
 #include "harness/metrics.h"
 #include "harness/timing.h"
 
@@ -31,23 +32,40 @@ class Case;
 class Runner {
  public:
   // `ceilings` that are known already are not measured again.
-  explicit Runner(RunOptions options, std::map<std::string, Ceilings> ceilings = {});
+  explicit Runner(RunOptions options, std::map<std::string, Ceilings> ceilings = {},
+                  std::vector<const Library*> libraries = linked_libraries());
 
   // The rows of a problem, one a cache state; a single one if it is not timed. What goes wrong is the row's verdict.
-  std::vector<Row> run(const Problem& problem);
+  std::vector<Row> run(const Problem& problem) { return run(std::vector{problem}); }
+
+  // Likewise of problems that differ in nothing but the implementation. Each is checked; then they are timed in turns.
+  std::vector<Row> run(const std::vector<Problem>& contest);
 
   // By backend, of those that ran.
   const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
+  void learn(const std::map<std::string, Ceilings>& ceilings) { ceilings_.insert(ceilings.begin(), ceilings.end()); }
 
   // Told what a problem is about to go through: "checking", "timing".
   std::function<void(const char* phase)> on_phase = [](const char*) {};
 
+  // Called after the checks and after each round of samples; before it returns, others may do the same elsewhere. Told
+  // what comes next: 1 the first cache state, 2 the second.
+  std::function<void(int stage)> on_round;
+
  private:
-  std::vector<Row> check_and_time(Row& row);
+  struct Contender;
+  // Makes a row of what `step` throws.
+  void attempt(Contender& contender, const std::function<void()>& step);
+  void check(Contender& contender);
+  void prepare(Contender& contender);
+  void time(std::vector<Contender*> contenders, CacheState state, int stage);
+  void finish(Contender& contender, const Measurement& measurement);
+  const Library& library_of(const Problem& problem) const;
   Timer& timer_of(Backend& backend);
   double batched_ms(Timer& timer, Case& prepared);
 
   RunOptions options_;
+  std::vector<const Library*> libraries_;
   Checker checker_;
   std::map<std::string, std::unique_ptr<Timer>> timers_;
   std::map<std::string, Ceilings> ceilings_;
@@ -55,6 +73,9 @@ class Runner {
 
 // What is known of a problem before anything of it has run.
 Row row_of(const Problem& problem, CacheState cache);
+
+// A row that says what broke before there was more to say.
+Row broken_row(const Problem& problem, const RunOptions& options, const std::string& reason);
 
 // The row with the doubts about its time: invalid, with the exit code of wrong numbers, if a cold one is faster than
 // copying its bytes or if the machine throttled all the time; a note if the time says little.

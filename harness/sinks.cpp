@@ -113,6 +113,7 @@ std::string json_text(const Results& results) {
                   {"timing", results.timing},
                   {"complete", results.complete},
                   {"shards", results.shards},
+                  {"wall_time_seconds", results.wall_time},
                   {"ceilings", ceilings},
                   {"metrics", described}};
   // A result a line: thousands of samples would otherwise take a line each.

@@ -21,6 +21,8 @@ enum class SkipReason {
   not_enough_memory,    // on the host or on the device
   fill_does_not_apply,  // the inputs asked for have no meaning for this problem
 };
+inline constexpr SkipReason kSkipReasons[] = {SkipReason::none, SkipReason::no_device, SkipReason::not_supported,
+                                              SkipReason::not_enough_memory, SkipReason::fill_does_not_apply};
 const char* to_string(SkipReason reason);
 
 }  // namespace lrnnx::bench

@@ -13,10 +13,12 @@
 #include <unordered_set>
 
 #include "harness/backend.h"
+#include "harness/configurations.h"
 #include "harness/covering.h"
 #include "harness/error.h"
 #include "harness/fill.h"
 #include "harness/shapes.h"
+#include "harness/strict_json.h"
 #include "harness/variants.h"
 
 namespace lrnnx::bench {
@@ -266,33 +268,6 @@ std::vector<Problem> find_operations(const std::string& glob, const std::string&
 
 // --- suites -----------------------------------------------------------------------------------------------------
 
-// nlohmann keeps the last of two equal keys without a word.
-Json parse_json(const std::string& text, const std::string& origin) {
-  std::vector<std::set<std::string>> open_objects;
-  const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == Json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
-      throw UsageError(fmt::format("{}: key {} is given twice", origin, parsed.dump()));
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text, refuse_duplicates);
-  } catch (const Json::parse_error& error) {
-    throw UsageError(fmt::format("{}: {}", origin, error.what()));
-  }
-}
-
-void require_keys(const Json& object, const std::vector<std::string>& allowed, const std::string& where) {
-  if (!object.is_object()) throw UsageError(fmt::format("{}: expected an object, not {}", where, object.dump()));
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(allowed.begin(), allowed.end(), key) == allowed.end()) {
-      throw UsageError(fmt::format("{}: unknown key '{}': expected {}", where, key, join_or(allowed)));
-    }
-  }
-}
-
 // A string, a whole number, or a list of these.
 std::vector<std::string> texts_of(const Json& value, const std::string& where) {
   std::vector<std::string> texts;
@@ -441,6 +416,58 @@ std::vector<Problem> filter_problems(std::vector<Problem> problems, const std::s
   return kept;
 }
 
+bool has_variant(const Implementation& implementation, const Problem& problem) {
+  return std::ranges::any_of(implementation.variants,
+                             [&](const Variant& variant) { return variant.name() == variant_name(problem); });
+}
+
+// Which of them compute it. Of lrnnx every problem is listed, for what this build lacks is skipped in words; of a
+// library that cannot be used too, for that is then said of each.
+bool is_listed(const Implementation& implementation, const Problem& problem) {
+  return implementation.name == linked_library().name || !implementation.error.empty() ||
+         has_variant(implementation, problem);
+}
+
+// Each problem once for each implementation.
+std::vector<Problem> for_implementations(const std::vector<Problem>& problems, const Selection& selection,
+                                         std::span<const Implementation> implementations) {
+  const auto is_wanted = [&](const Implementation& implementation) {
+    if (!selection.implementation.empty()) return glob_matches(selection.implementation, implementation.name);
+    return implementation.file || implementation.name == linked_library().name;
+  };
+  std::vector<Problem> listed;
+  std::vector<std::string> names;
+  for (const Implementation& implementation : implementations) names.push_back(implementation.name);
+  for (const Problem& problem : problems) {
+    if (!problem.implementation.empty()) find_implementation(implementations, problem.implementation);
+    for (const Implementation& implementation : implementations) {
+      const bool is_named = problem.implementation == implementation.name;
+      if (!problem.implementation.empty() && !is_named) continue;
+      if (!is_wanted(implementation) && !(is_named && selection.implementation.empty())) continue;
+      if (!is_named && !is_listed(implementation, problem)) continue;
+      Problem own = problem;
+      own.implementation = implementation.name == linked_library().name ? "" : implementation.name;
+      listed.push_back(std::move(own));
+    }
+  }
+  const auto computes_any = [&](const Implementation& implementation) {
+    return std::ranges::any_of(
+        listed, [&](const Problem& problem) { return implementation_of(problem) == implementation.name; });
+  };
+  const bool names_one = std::ranges::any_of(problems, [](const Problem& p) { return !p.implementation.empty(); });
+  for (const Implementation& implementation : implementations) {
+    if (!implementation.file || !is_wanted(implementation) || names_one || computes_any(implementation)) continue;
+    std::vector<std::string> computed;
+    for (const Variant& variant : implementation.variants) computed.push_back(variant.name());
+    throw UsageError(fmt::format("--library {}: computes none of the selected problems, but {}",
+                                 implementation.file->path, join_or(computed)));
+  }
+  if (listed.empty())
+    throw UsageError(fmt::format("--implementation '{}' matches none that computes a selected problem: {}",
+                                 selection.implementation, join_or(names)));
+  return listed;
+}
+
 }  // namespace
 
 std::vector<int64_t> parse_axis_values(std::string_view text, std::string_view axis) {
@@ -515,6 +542,34 @@ std::optional<int> reruns_of_suite(const Selection& selection) {
 }
 
 std::vector<Problem> select_problems(const Selection& selection) {
+  return select_problems(selection, find_implementations({}, 0));
+}
+
+namespace {
+
+// Whether it differs from the others in the implementation, and in the configuration that this one takes.
+bool belongs_to(const std::vector<Problem>& contest, const Problem& problem) {
+  const auto bare = [](Problem any) {
+    any.configuration.clear();
+    return without_implementation(any);
+  };
+  return bare(contest.front()) == bare(problem) && std::ranges::none_of(contest, [&](const Problem& other) {
+           return other.implementation == problem.implementation;
+         });
+}
+
+}  // namespace
+
+std::vector<std::vector<Problem>> contests_of(const std::vector<Problem>& problems) {
+  std::vector<std::vector<Problem>> contests;
+  for (const Problem& problem : problems) {
+    if (contests.empty() || !belongs_to(contests.back(), problem)) contests.emplace_back();
+    contests.back().push_back(problem);
+  }
+  return contests;
+}
+
+std::vector<Problem> select_problems(const Selection& selection, std::span<const Implementation> implementations) {
   const Axes overrides = parse_axis_flags(selection.axes);
   ProblemList list;
   if (!selection.problems.empty()) {
@@ -533,6 +588,8 @@ std::vector<Problem> select_problems(const Selection& selection) {
     if (selection.seed) problem.seed = *selection.seed;
     if (!selection.configuration.empty()) problem.configuration = selection.configuration;
   }
+  problems = for_implementations(problems, selection, implementations);
+  if (!selection.configurations.empty()) read_configurations(selection.configurations).apply(problems);
   return problems;
 }
 
@@ -569,9 +626,21 @@ void add_selection_flags(CLI::App& app, Selection& selection, const std::string&
          "Seed of the inputs of every problem")
       ->type_name("N")
       ->group("Selection");
-  app.add_option("--config", selection.configuration,
-                 "Launch configuration for every problem, as KEY=VALUE,KEY=VALUE (see the column configuration)")
+  app.add_option("--configuration,--config", selection.configuration,
+                 "Launch configuration for every problem, as KEY=VALUE,KEY=VALUE; list shows the keys")
       ->type_name("TEXT")
+      ->group("Selection");
+  app.add_option("--configurations", selection.configurations,
+                 "Launch configurations by device, variant and shape, for problems that have none of their own")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile)
+      ->group("Selection");
+  add_library_flag(app, selection.libraries);
+  app.add_option(
+         "--implementation", selection.implementation,
+         "Only implementations whose name matches: lrnnx, naive (unfused), or that of a --library; without it all "
+         "of these but naive")
+      ->type_name("GLOB")
       ->group("Selection");
 }
 

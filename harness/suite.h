@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "harness/implementations.h"
 #include "harness/problem.h"
 
 namespace CLI {
@@ -23,16 +25,24 @@ struct Selection {
   std::string filter;                 // glob over variant names
   std::string backend;                // "cpu", "cuda", "all"; empty: the default, or what a problem line says
   std::optional<uint64_t> seed;
-  std::string configuration;  // --config, for every problem
+  std::string configuration;           // --configuration, for every problem
+  std::string configurations;          // --configurations, a file for those that have none
+  std::vector<std::string> libraries;  // --library
+  std::string implementation;          // glob over their names and those linked in; empty: lrnnx and every library
 };
 
-// Adds --suite --problem -a/--axis --filter --backend --seed --config to a subcommand.
+// Adds --suite --problem -a/--axis --filter --backend --seed --configuration --configurations --library --implementation to a subcommand.
 void add_selection_flags(CLI::App& app, Selection& selection, const std::string& default_suite);
 
-// In a stable order without duplicates, backends innermost. Throws UsageError if anything is unknown or if nothing is
-// left. Availability of the backend is not looked at: a problem of an absent device is for the runner to skip, in
-// words.
-std::vector<Problem> select_problems(const Selection& selection);
+// In a stable order without duplicates, backends and then implementations innermost: those that differ in nothing else
+// are a contest. Throws UsageError if anything is unknown or if nothing is left. Availability of the backend is not
+// looked at: a problem of an absent device is for the runner to skip, in words; nor what is wrong with a library that
+// cannot say what it computes.
+std::vector<Problem> select_problems(const Selection& selection, std::span<const Implementation> implementations);
+std::vector<Problem> select_problems(const Selection& selection);  // of what is linked in
+
+// Neighbours that differ in nothing but the implementation and its configuration, each of another implementation.
+std::vector<std::vector<Problem>> contests_of(const std::vector<Problem>& problems);
 
 // How often a check of the selection runs each launch again, if its suite says.
 std::optional<int> reruns_of_suite(const Selection& selection);

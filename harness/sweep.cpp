@@ -7,17 +7,23 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "harness/environment.h"
 #include "harness/error.h"
+#include "harness/fill.h"
 #include "harness/flags.h"
 #include "harness/journal.h"
 #include "harness/output.h"
 #include "harness/progress.h"
 #include "harness/signals.h"
 #include "harness/sinks.h"
+#include "harness/wall_time.h"
 #include "harness/worker.h"
 
 namespace lrnnx::bench {
@@ -32,34 +38,106 @@ bool is_fault(const Json& row) {
   return verdict == Verdict::failed || verdict == Verdict::error || verdict == Verdict::invalid;
 }
 
-// Runs problems in this process or in a child.
+// Runs contests: what is linked in by one child process, and each library of --library by one of its own, so that it
+// can spoil nothing but its own rows. Or all of it in this process.
 class Executor {
  public:
-  Executor(const SweepOptions& options, std::map<std::string, Ceilings> ceilings) {
-    if (options.in_process) {
-      RunOptions run = options.run;
-      run.measure.stop = StopOnSignal::flag();
-      runner_.emplace(run, std::move(ceilings));
-    } else {
-      worker_.emplace(Worker::Options{.run = options.run, .patience_seconds = options.patience_seconds},
-                      std::move(ceilings));
+  Executor(const SweepOptions& options, std::span<const Implementation> implementations,
+           std::map<std::string, Ceilings> ceilings)
+      : options_(options), ceilings_(std::move(ceilings)) {
+    std::vector<const Library*> libraries = linked_libraries();
+    for (const Implementation& implementation : implementations) {
+      if (!implementation.file) continue;
+      if (!implementation.error.empty())
+        broken_[implementation.name] = implementation.error;
+      else if (options.in_process)
+        libraries.push_back(&load_library(*implementation.file));
+      else
+        files_[implementation.name] = *implementation.file;
     }
-  }
-  void on_phase(std::function<void(const char*)> tell) { (runner_ ? runner_->on_phase : worker_->on_phase) = tell; }
-  const std::map<std::string, Ceilings>& ceilings() const {
-    return runner_ ? runner_->ceilings() : worker_->ceilings();
+    if (!options.in_process) return;
+    RunOptions run = options.run;
+    run.measure.stop = StopOnSignal::flag();
+    runner_.emplace(run, ceilings_, libraries);
+    runner_->on_phase = [this](const char* phase) { on_phase(phase); };
   }
 
-  Rows run(const Problem& problem) {
-    if (worker_) return worker_->run(problem);
-    Rows rows;
-    for (const Row& row : runner_->run(problem)) rows.push_back(to_json(row));
-    return rows;
+  std::function<void(const char* phase)> on_phase = [](const char*) {};
+  const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
+
+  // In the order of the problems.
+  Rows run(const std::vector<Problem>& contest) {
+    std::map<std::string, std::vector<Problem>> shares;  // by library; "": linked in
+    std::map<std::string, Rows> rows;                    // by problem
+    const auto collect = [&rows](const Rows& some) {
+      for (const Json& row : some) rows[row.at("problem")].push_back(row);
+    };
+    for (const Problem& problem : contest) {
+      if (const auto broken = broken_.find(problem.implementation); broken != broken_.end())
+        collect({to_json(broken_row(problem, options_.run, broken->second))});
+      else
+        shares[!runner_ && files_.contains(problem.implementation) ? problem.implementation : ""].push_back(problem);
+    }
+    if (runner_) {
+      for (const Row& row : runner_->run(shares[""])) collect({to_json(row)});
+      ceilings_ = runner_->ceilings();
+    } else if (shares.size() == 1) {
+      const auto& [library, problems] = *shares.begin();
+      Worker& worker = worker_of(library);
+      worker.learn(ceilings_);
+      collect(worker.run(problems));
+      ceilings_ = worker.ceilings();
+    } else {
+      take_turns(shares, collect);
+    }
+    Rows ordered;
+    for (const Problem& problem : contest) {
+      const Rows& own = rows[to_string(problem)];
+      ordered.insert(ordered.end(), own.begin(), own.end());
+    }
+    return ordered;
   }
 
  private:
+  void take_turns(const std::map<std::string, std::vector<Problem>>& shares,
+                  const std::function<void(const Rows&)>& collect) {
+    std::vector<Worker*> at_work;
+    for (const auto& [library, problems] : shares) {
+      at_work.push_back(&worker_of(library));
+      at_work.back()->begin(problems);
+    }
+    while (!at_work.empty()) {
+      const int stage = std::ranges::min(at_work, {}, &Worker::stage)->stage();
+      std::erase_if(at_work, [&](Worker* worker) {
+        if (worker->stage() > stage) return false;  // the others have to catch up
+        worker->learn(ceilings_);
+        const bool goes_on = worker->turn();
+        ceilings_ = worker->ceilings();
+        if (!goes_on) collect(worker->take());
+        return !goes_on;
+      });
+    }
+  }
+
+  Worker& worker_of(const std::string& library) {
+    std::unique_ptr<Worker>& worker = workers_[library];
+    if (!worker) {
+      Worker::Options options;
+      options.run = options_.run;
+      options.patience_seconds = options_.patience_seconds;
+      if (!library.empty()) options.library = files_.at(library);
+      worker = std::make_unique<Worker>(options);
+      worker->on_phase = [this](const char* phase) { on_phase(phase); };
+    }
+    return *worker;
+  }
+
+  const SweepOptions& options_;
+  std::map<std::string, Ceilings> ceilings_;
+  std::map<std::string, std::string> broken_;  // why, by library
+  std::map<std::string, LibraryFile> files_;
+  std::map<std::string, std::unique_ptr<Worker>> workers_;
   std::optional<Runner> runner_;
-  std::optional<Worker> worker_;
 };
 
 std::optional<Journal> begin_journal(const std::string& path, const Plan& plan, const SweepOptions& options) {
@@ -83,18 +161,19 @@ std::string journal_path(const SweepOptions& options) {
   return std::filesystem::path(options.json).replace_extension(".jsonl").string();
 }
 
-std::vector<Problem> select(const SweepOptions& options) {
-  std::vector<Problem> problems = select_problems(options.selection);
+std::vector<Problem> select(const SweepOptions& options, std::span<const Implementation> implementations) {
+  std::vector<Problem> problems = select_problems(options.selection, implementations);
   if (!options.direction.empty()) {
     std::erase_if(problems, [&](const Problem& problem) { return problem.direction != options.direction; });
     if (problems.empty())
       throw UsageError(fmt::format("--direction {}: no problem of the selection has it", options.direction));
   }
   if (options.shard.count == 1) return problems;
+  const std::vector<std::vector<Problem>> contests = contests_of(problems);
   std::vector<Problem> part;
-  for (size_t i = static_cast<size_t>(options.shard.index - 1); i < problems.size();
+  for (size_t i = static_cast<size_t>(options.shard.index - 1); i < contests.size();
        i += static_cast<size_t>(options.shard.count))
-    part.push_back(problems[i]);
+    part.insert(part.end(), contests[i].begin(), contests[i].end());
   return part;  // empty if there are more shards than problems: then there is nothing to do, which is no mistake
 }
 
@@ -121,11 +200,35 @@ Shard parse_shard(const std::string& text) {
   throw UsageError(fmt::format("--shard '{}': expected INDEX/COUNT with 1 <= INDEX <= COUNT, such as 2/4", text));
 }
 
+Rows rows_of(const Problem& problem, const Rows& rows) {
+  Rows own;
+  std::ranges::copy_if(rows, std::back_inserter(own),
+                       [line = to_string(problem)](const Json& row) { return row.at("problem") == line; });
+  return own;
+}
+
+// What else ran besides this program: where it lies, and a hash of what was in the file. Null if nothing did.
+Json libraries_json(std::span<const Implementation> implementations) {
+  Json libraries;
+  for (const Implementation& implementation : implementations) {
+    if (!implementation.file) continue;
+    std::ifstream file(implementation.file->path, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    libraries[implementation.name] = {{"path", implementation.file->path},
+                                      {"hash", fmt::format("{:016x}", hash_text(bytes))}};
+  }
+  return libraries;
+}
+
 }  // namespace
 
-Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal_file) {
+Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal_file,
+            std::span<const Implementation> implementations) {
   const StopOnSignal stop;
+  const auto start = std::chrono::steady_clock::now();
+  take_wall_time();  // from here on
   Plan plan{.environment = environment(), .timing = to_json(options.run), .problems = {}};
+  plan.environment["program"]["libraries"] = libraries_json(implementations);
   for (const Problem& problem : problems) plan.problems.push_back(to_string(problem));
   std::optional<Journal> journal = begin_journal(journal_file, plan, options);
 
@@ -134,39 +237,51 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   results.environment = journal ? journal->environment() : plan.environment;
   results.timing = plan.timing;
   if (options.shard.count > 1) results.shards.emplace_back(options.shard.index, options.shard.count);
-  Executor executor(options, journal ? journal->ceilings() : std::map<std::string, Ceilings>());
+  Executor executor(options, implementations, journal ? journal->ceilings() : std::map<std::string, Ceilings>());
   Progress progress(problems.size(), options.quiet);
-  executor.on_phase([&](const char* phase) { progress.doing(phase); });
+  executor.on_phase = [&](const char* phase) { progress.doing(phase); };
   const auto begin = std::chrono::steady_clock::now();
-  for (size_t i = 0; i < problems.size(); ++i) {
-    const std::string& line = plan.problems[i];
-    if (journal && journal->done().contains(line)) {
+  size_t looked_at = 0;
+  for (const std::vector<Problem>& contest : contests_of(problems)) {
+    looked_at += contest.size();
+    std::vector<Problem> to_do;
+    for (const Problem& problem : contest) {
+      const std::string line = to_string(problem);
+      if (!journal || !journal->done().contains(line)) {
+        to_do.push_back(problem);
+        continue;
+      }
       progress.skip();
       const Rows& rows = journal->done().at(line);
       results.rows.insert(results.rows.end(), rows.begin(), rows.end());
-      continue;
     }
+    if (to_do.empty()) continue;
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
     if (stop.signal() != 0 || (options.budget_seconds && elapsed.count() >= *options.budget_seconds)) {
       results.complete = false;
       continue;  // an earlier run may have done a later one
     }
-    progress.start(line);
-    const Rows rows = executor.run(problems[i]);
+    progress.start(to_do);
+    const Rows rows = executor.run(to_do);
     // Before it is announced: whatever was announced is safe. Not after a signal: its samples may be fewer than asked.
     if (stop.signal() != 0)
       results.complete = false;
     else if (journal)
-      journal->add(line, rows, executor.ceilings());
+      for (const Problem& problem : to_do)
+        journal->add(to_string(problem), rows_of(problem, rows), executor.ceilings());
     for (const Json& row : rows) {
       results.rows.push_back(row);
       progress.finish(row);
     }
     if (options.fail_fast && std::ranges::any_of(rows, is_fault)) {
-      results.complete = results.complete && i + 1 == problems.size();
+      results.complete = results.complete && looked_at == problems.size();
       break;
     }
   }
+  add_speedups(results.rows);
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+  results.wall_time = with_total(take_wall_time(), wall.count());
+  if (!options.quiet) fmt::print(stderr, "wall time {}\n", wall_time_text(results.wall_time));
   results.ceilings = executor.ceilings();
   swept.signal = stop.signal();
   return swept;
@@ -183,7 +298,9 @@ int exit_code_of(const Swept& swept) {
 }
 
 int run_sweep(const SweepOptions& options) {
-  const std::vector<Problem> problems = select(options);
+  const std::vector<Implementation> implementations =
+      find_implementations(options.selection.libraries, options.patience_seconds);
+  const std::vector<Problem> problems = select(options, implementations);
   if (options.dry_run) {
     std::string lines;
     for (const Problem& problem : problems) lines += to_string(problem) + '\n';
@@ -201,7 +318,7 @@ int run_sweep(const SweepOptions& options) {
       require_same_machine(baseline->environment, environment(), options.baseline, "this sweep");
   }
 
-  const Swept swept = sweep(problems, options, journal);
+  const Swept swept = sweep(problems, options, journal, implementations);
   const Results& results = swept.results;
   const auto invalid =
       std::ranges::count_if(results.rows, [](const Json& row) { return verdict_of(row) == Verdict::invalid; });
@@ -258,12 +375,7 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", options->run.measure.timeout_seconds, "Seconds to spend on one measurement at most")
       ->check(seconds(false))
       ->capture_default_str();
-  command
-      ->add_option("--patience", options->patience_seconds,
-                   "Seconds without a sign of life, --timeout not counted, until a problem counts as hung and its "
-                   "process is killed")
-      ->check(seconds(false))
-      ->capture_default_str();
+  add_patience_flag(*command, options->patience_seconds);
   add_duration_flag(*command, "--budget", options->budget_seconds, "Start no problem after so long, such as 60s or 2h");
   command->add_flag("--fail-fast,!--keep-going", options->fail_fast,
                     "Stop at the first fault (default: keep going; a fault costs only its own rows)");

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "harness/baseline.h"
+#include "harness/implementations.h"
 #include "harness/results.h"
 #include "harness/runner.h"
 #include "harness/suite.h"
@@ -27,13 +29,13 @@ struct SweepOptions {
   Shard shard;
   RunOptions run;
   bool quiet = false, dry_run = false, fail_fast = false, resume = false;
-  bool in_process = false;               // no child process: for a debugger
-  double patience_seconds = 300;         // see Worker
-  std::optional<double> budget_seconds;  // no problem starts after so long
-  std::string journal;                   // file; empty: beside the results
-  std::string json, csv;                 // files; empty: none
-  std::string out;                       // directory for sweep.json and sweep.csv; empty: none
-  std::string baseline;                  // results to compare with; empty: none
+  bool in_process = false;                     // no child process: for a debugger
+  double patience_seconds = kPatienceSeconds;  // see Worker
+  std::optional<double> budget_seconds;        // no problem starts after so long
+  std::string journal;                         // file; empty: beside the results
+  std::string json, csv;                       // files; empty: none
+  std::string out;                             // directory for sweep.json and sweep.csv; empty: none
+  std::string baseline;                        // results to compare with; empty: none
   double threshold = kDefaultThreshold;
   bool strict = false, allow_mixed = false;
 };
@@ -43,9 +45,11 @@ struct Swept {
   int signal = 0;  // that ended the sweep; 0: none did
 };
 
-// Runs the problems one after the other in a child process; what goes wrong with one is its row's verdict and stops no
-// other. SIGINT or SIGTERM ends it after the sample in flight. `journal` is a path, empty for none.
-Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal);
+// Runs the problems one after the other in child processes, those that differ only in the implementation in turns; what
+// goes wrong with one is its row's verdict and stops no other. SIGINT or SIGTERM ends it after the sample in flight.
+// `journal` is a path, empty for none.
+Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal,
+            std::span<const Implementation> implementations);
 
 // The gravest of the rows: wrong numbers or times, then a broken machine, then a refused argument; nothing_ran if all
 // were skipped. 128 + the signal if one ended the sweep.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "harness/problem.h"
+#include "harness/storage.h"
 
 namespace lrnnx::bench {
 
@@ -23,16 +24,17 @@ struct TensorSpec {
   std::vector<int64_t> shape;
   bool complex = false;                // two interleaved floats an element
   std::vector<const char*> axes = {};  // what the extents of the shape count: "batch", "channel", "time"
+  Storage storage = Storage::f32;      // of each number
 
   int64_t elements() const;
   int64_t floats() const { return elements() * (complex ? 2 : 1); }
-  int64_t bytes() const { return floats() * static_cast<int64_t>(sizeof(float)); }
+  int64_t bytes() const { return floats() * bytes_of(storage); }
 };
 
 // Only those that the problem's options and direction call for.
 std::vector<TensorSpec> tensors(const Problem& problem);
 
-// Values on the host, by tensor name; complex interleaved.
+// Values on the host, by tensor name; complex interleaved. Floats that hold numbers of the tensor's storage.
 using HostTensors = std::map<std::string, std::vector<float>>;
 
 // What a tensor should be, and how far an honest 32-bit computation may stray from it. G1, G2 and F have one number an

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstddef>
 #include <thread>
+#include <utility>
 
+#include "harness/activity.h"
 #include "harness/cpu_cache.h"
 #include "harness/timing_cuda.h"
 
@@ -20,34 +22,15 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 constexpr int64_t kThrottledInARow = 10;
 constexpr std::chrono::milliseconds kThrottlePause(100);
 
-// Relative standard deviation of the samples so far, and of every number of them before (Welford's recurrence).
-class Noise {
- public:
-  void add(double ms) {
-    const auto count = static_cast<double>(history_.size() + 1);
-    const double change = ms - mean_;
-    mean_ += change / count;
-    squares_ += change * (ms - mean_);
-    history_.push_back(count > 1 && mean_ > 0 ? std::sqrt(squares_ / (count - 1)) / mean_ : 0);
-  }
-  double now() const { return history_.back(); }
-  bool has_settled() const {
-    constexpr double kChange = 0.1;
-    return std::all_of(history_.begin() + static_cast<std::ptrdiff_t>(history_.size() / 2), history_.end(),
-                       [this](double then) { return std::abs(then - now()) <= kChange * now(); });
-  }
-
- private:
-  std::vector<double> history_;
-  double mean_ = 0, squares_ = 0;
-};
-
 class CpuTimer final : public Timer {
  public:
   CpuTimer() { set_flush_bytes(std::max<int64_t>(2 * cache_bytes(), int64_t{64} << 20)); }
 
   Sample sample(const std::function<void()>& launch, CacheState cache, const char*) override {
-    if (cache == CacheState::cold) flush();
+    if (cache == CacheState::cold) {
+      const Doing flushing(Activity::flush);
+      flush();
+    }
     const auto begin = Clock::now();
     launch();
     return {.ms = 1e3 * seconds_since(begin)};
@@ -104,40 +87,75 @@ const char* to_string(Stopped why) {
   return "?";
 }
 
-Measurement measure(Timer& timer, const std::function<void()>& launch, const MeasureOptions& options,
-                    const std::string& name) {
-  const auto begin = Clock::now();
-  // Loads code and wakes clocks and threads, outside any timer: loading may wait for the device.
-  for (int64_t i = 0; i < options.warmup; ++i) launch();
+void Noise::add(double ms) {
+  const auto count = static_cast<double>(history_.size() + 1);
+  const double change = ms - mean_;
+  mean_ += change / count;
+  squares_ += change * (ms - mean_);
+  history_.push_back(count > 1 && mean_ > 0 ? std::sqrt(squares_ / (count - 1)) / mean_ : 0);
+}
 
-  Measurement measurement{.cache = options.cache, .samples_ms = {}, .throttled = 0, .stopped = Stopped::quiet};
-  std::vector<double>& samples = measurement.samples_ms;
-  Noise noise;
-  double total_ms = 0;
+bool Noise::has_settled() const {
+  constexpr double kChange = 0.1;
+  return std::all_of(history_.begin() + static_cast<std::ptrdiff_t>(history_.size() / 2), history_.end(),
+                     [this](double then) { return std::abs(then - now()) <= kChange * now(); });
+}
+
+Sampling::Sampling(Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name)
+    : timer_(&timer), launch_(std::move(launch)), options_(options), name_(std::move(name)) {
+  measurement_.cache = options.cache;
+}
+
+bool Sampling::round(bool alone) {
+  Doing sampling(Activity::sampling);
+  begin_ = Clock::now();
+  // Loads code and wakes clocks and threads, outside any timer: loading may wait for the device. Later it brings back
+  // into caches what others drove out.
+  const int64_t untimed = std::exchange(began_, true) ? (alone ? 0 : 1) : options_.warmup;
+  for (int64_t i = 0; i < untimed; ++i) {
+    const Doing kernels(Activity::kernels);
+    launch_();
+  }
+  std::vector<double>& samples = measurement_.samples_ms;
   while (true) {
-    const Sample sample = timer.sample(launch, options.cache, name.c_str());
+    const Sample sample = timer_->sample(launch_, options_.cache, name_.c_str());
+    sampling.credit(Activity::kernels, 1e-3 * sample.ms);
     if (sample.clock_ratio && *sample.clock_ratio < kLeastClockRatio) {
       // An idle clock needs a few samples to come up, a hot device a pause to cool down.
-      if (++measurement.throttled % kThrottledInARow == 0) std::this_thread::sleep_for(kThrottlePause);
+      if (++measurement_.throttled % kThrottledInARow == 0) std::this_thread::sleep_for(kThrottlePause);
     } else {
       samples.push_back(std::round(sample.ms * 1e6) / 1e6);  // no clock here resolves less than a nanosecond
-      total_ms += sample.ms;
-      noise.add(sample.ms);
+      total_ms_ += sample.ms;
+      noise_.add(sample.ms);
     }
-    if (static_cast<int64_t>(samples.size()) >= options.min_samples && total_ms >= 1e3 * options.min_seconds) {
-      if (noise.now() <= options.max_noise) return measurement;
-      measurement.stopped = Stopped::settled;
-      if (noise.has_settled()) return measurement;
-    }
-    if (options.stop && *options.stop != 0 && !samples.empty()) {
-      measurement.stopped = Stopped::signalled;
-      return measurement;
-    }
-    if (seconds_since(begin) >= options.timeout_seconds) {
-      measurement.stopped = Stopped::timed_out;
-      return measurement;
-    }
+    if (suffices()) return false;
+    if (seconds_since(begin_) >= kRoundSeconds) break;
   }
+  seconds_before_ += seconds_since(begin_);
+  return true;
+}
+
+bool Sampling::suffices() {
+  const std::vector<double>& samples = measurement_.samples_ms;
+  if (static_cast<int64_t>(samples.size()) >= options_.min_samples && total_ms_ >= 1e3 * options_.min_seconds) {
+    measurement_.stopped = Stopped::quiet;
+    if (noise_.now() <= options_.max_noise) return true;
+    measurement_.stopped = Stopped::settled;
+    if (noise_.has_settled()) return true;
+  }
+  if (options_.stop && *options_.stop != 0 && !samples.empty()) {
+    measurement_.stopped = Stopped::signalled;
+    return true;
+  }
+  measurement_.stopped = Stopped::timed_out;
+  return seconds_before_ + seconds_since(begin_) >= options_.timeout_seconds;
+}
+
+Measurement measure(Timer& timer, const std::function<void()>& launch, const MeasureOptions& options,
+                    const std::string& name) {
+  Sampling sampling(timer, launch, options, name);
+  while (sampling.round(true)) continue;
+  return sampling.measurement();
 }
 
 }  // namespace lrnnx::bench

@@ -1,6 +1,7 @@
 // Times one launch at a time, cold or warm, and keeps every sample.
 #pragma once
 
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <functional>
@@ -70,6 +71,47 @@ struct Measurement {
   std::vector<double> samples_ms;  // in the order taken; empty only if every sample was throttled
   int64_t throttled = 0;           // samples left out because the clock was below kLeastClockRatio
   Stopped stopped = Stopped::quiet;
+};
+
+// Relative standard deviation of the samples so far, and of every number of them before (Welford's recurrence).
+class Noise {
+ public:
+  void add(double ms);
+  double now() const { return history_.back(); }
+  bool has_settled() const;
+
+ private:
+  std::vector<double> history_;
+  double mean_ = 0, squares_ = 0;
+};
+
+// A measurement in rounds, between which others may take their samples, so that what drifts on the machine drifts for
+// all of them alike.
+class Sampling {
+ public:
+  // All but the options must outlive it.
+  Sampling(Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name);
+
+  // Takes samples for kRoundSeconds, or until they suffice; then false. `alone`: nothing was launched since the round
+  // before; else a launch that is not timed comes first, as before the first round.
+  bool round(bool alone);
+  const Measurement& measurement() const { return measurement_; }
+
+  static constexpr double kRoundSeconds = 0.01;
+
+ private:
+  bool suffices();
+
+  Timer* timer_;
+  std::function<void()> launch_;
+  MeasureOptions options_;
+  std::string name_;
+  Measurement measurement_;
+  Noise noise_;
+  double total_ms_ = 0;                          // of the samples
+  double seconds_before_ = 0;                    // of the rounds before this one
+  std::chrono::steady_clock::time_point begin_;  // of this round
+  bool began_ = false;
 };
 
 // Untimed launches, then samples until there are enough of them, for long enough, and their noise is low or has

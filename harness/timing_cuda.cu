@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include "harness/activity.h"
 #include "harness/cuda_check.h"
 #include "harness/profiler_range.h"
 #include "harness/timing.h"
@@ -100,8 +101,11 @@ class CudaTimer final : public Timer {
   ~CudaTimer() override { cudaStreamSynchronize(stream_); }
 
   Sample sample(const std::function<void()>& launch, CacheState cache, const char* name) override {
-    if (cache == CacheState::cold) flush();
-    LRNNX_CUDA_CHECK(cudaStreamSynchronize(stream_));
+    {
+      const Doing flushing(Activity::flush);
+      if (cache == CacheState::cold) flush();
+      LRNNX_CUDA_CHECK(cudaStreamSynchronize(stream_));
+    }
 
     *gate_ = {};
     hold_stream<<<1, 1, 0, stream_>>>(device_gate_, kBlockingLimitNs);

@@ -17,8 +17,11 @@ struct Variant {
   bool operator==(const Variant&) const = default;
 };
 
-// Of the library that is linked in, in the order of its table.
+// Of the library of this repository, in the order of its table.
 const std::vector<Variant>& variants();
+
+// Of any library. Throws LibraryError or SystemError naming what is wrong in its table.
+std::vector<Variant> variants_of(const Library& library);
 
 bool has_variant(const Problem& problem, const Library& library);
 

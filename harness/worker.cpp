@@ -1,5 +1,6 @@
-// Both ends of the channel between a sweep and the child that runs its problems. The parent sends a line of JSON with
-// the settings, then problem lines; the child answers each with "phase" lines and one line of "rows".
+// Both ends of the channel to a child that runs problems. The parent sends a line of JSON with the settings, then
+// requests: "list", "check" or "time". The child answers each with "phase" lines and one last line; if a request to
+// time says "by_turns", also with "stage" lines, after each of which it waits for a line.
 #include "harness/worker.h"
 
 #include <fcntl.h>
@@ -15,9 +16,11 @@
 #include <cstring>
 #include <thread>
 
+#include "harness/check_json.h"
 #include "harness/error.h"
 #include "harness/results.h"
 #include "harness/signals.h"
+#include "harness/wall_time.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -39,6 +42,9 @@ Json to_json(const std::map<std::string, Ceilings>& ceilings) {
   return json;
 }
 
+// What a library says need not be UTF-8.
+std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 std::map<std::string, Ceilings> all_ceilings_from_json(const Json& json) {
   std::map<std::string, Ceilings> ceilings;
   for (const auto& [backend, measured] : json.items()) ceilings.emplace(backend, ceilings_from_json(measured));
@@ -52,22 +58,96 @@ std::string describe(int status) {
 }
 
 // The child's part.
+class Child {
+ public:
+  explicit Child(Channel& channel, const Json& setup) : channel_(channel) {
+    RunOptions run = run_options_from_json(setup.at("run"));
+    run.measure.stop = StopOnSignal::flag();
+    run_ = run;
+    checker_ = Checker(check_options_from_json(setup.at("check")));
+    if (const Json& library = setup.at("library"); !library.is_null())
+      file_ = LibraryFile{.name = library.at("name"), .path = library.at("path")};
+  }
+
+  Json answer(const Json& request) {
+    try {
+      load();
+    } catch (const SystemError& error) {
+      return {{"error", error.what()}};
+    }
+    if (request.contains("check"))
+      return {{"result", to_json(check(parse_problem(request["check"].get<std::string>())))}};
+    if (request.contains("time")) return time(request);
+    return list();
+  }
+
+ private:
+  void tell(const char* key, const std::string& value) { channel_.send(text_of({{key, value}})); }
+
+  void load() {
+    if (!file_ || loaded_) return;
+    tell("phase", "loading " + file_->path);
+    loaded_ = &load_library(*file_);
+    libraries_.push_back(loaded_);
+  }
+
+  Json list() {
+    tell("phase", "listing its variants");
+    Json rows = Json::array();
+    try {
+      for (const Variant& v : variants_of(*loaded_))
+        rows.push_back({v.family, v.discretization, v.dtype, v.direction, v.backend});
+    } catch (const Error& error) {
+      return {{"error", error.what()}};
+    }
+    return {{"variants", rows}};
+  }
+
+  CheckResult check(const Problem& problem) {
+    tell("phase", "checking");
+    return checker_.check(problem, backend(problem.backend), loaded_ ? *loaded_ : linked_library());
+  }
+
+  Json time(const Json& request) {
+    if (!runner_) {
+      runner_.emplace(run_, std::map<std::string, Ceilings>(), libraries_);
+      runner_->on_phase = [this](const char* phase) { tell("phase", phase); };
+    }
+    runner_->learn(all_ceilings_from_json(request.at("ceilings")));
+    runner_->on_round = nullptr;
+    if (request.at("by_turns"))
+      runner_->on_round = [this](int stage) {
+        channel_.send(
+            text_of({{"stage", stage}, {"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}}));
+        std::string line;  // if none comes: a signal, or the end of the parent
+        if (channel_.receive(line) == Channel::Event::line)
+          runner_->learn(all_ceilings_from_json(Json::parse(line).at("ceilings")));
+      };
+    std::vector<Problem> contest;
+    for (const std::string line : request["time"]) contest.push_back(parse_problem(line));
+    Json rows = Json::array();
+    for (const Row& row : runner_->run(contest)) rows.push_back(bench::to_json(row));
+    return {{"rows", rows}, {"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}};
+  }
+
+  Channel& channel_;
+  RunOptions run_;
+  Checker checker_;
+  std::optional<LibraryFile> file_;
+  const Library* loaded_ = nullptr;
+  std::vector<const Library*> libraries_ = linked_libraries();
+  std::optional<Runner> runner_;
+};
+
 int run_worker() {
-  if (::fcntl(kChildSocket, F_GETFD) < 0) throw UsageError("worker: only sweep runs this subcommand");
+  if (::fcntl(kChildSocket, F_GETFD) < 0) throw UsageError("worker: only lrnnx-bench itself runs this subcommand");
   Channel channel(kChildSocket);
   const StopOnSignal stop;
   std::string line;
   if (channel.receive(line) != Channel::Event::line) return static_cast<int>(ExitCode::system);
-  const Json setup = Json::parse(line);
-  RunOptions options = run_options_from_json(setup.at("run"));
-  options.measure.stop = StopOnSignal::flag();
-  Runner runner(options, all_ceilings_from_json(setup.at("ceilings")));
-  runner.on_phase = [&](const char* phase) { channel.send(Json{{"phase", phase}}.dump()); };
-  while (stop.signal() == 0 && channel.receive(line) == Channel::Event::line) {
-    Json rows = Json::array();
-    for (const Row& row : runner.run(parse_problem(line))) rows.push_back(bench::to_json(row));
-    channel.send(Json{{"rows", rows}, {"ceilings", to_json(runner.ceilings())}}.dump());
-  }
+  Child child(channel, Json::parse(line));
+  while (stop.signal() == 0 && channel.receive(line) == Channel::Event::line)
+    channel.send(text_of(child.answer(Json::parse(line))));
   return static_cast<int>(ExitCode::ok);
 }
 
@@ -105,7 +185,10 @@ void Worker::start() {
   }
   ::close(sockets[1]);
   channel_ = std::make_unique<Channel>(sockets[0]);
-  channel_->send(Json{{"run", bench::to_json(options_.run)}, {"ceilings", to_json(ceilings_)}}.dump());
+  Json library;
+  if (options_.library) library = {{"name", options_.library->name}, {"path", options_.library->path}};
+  channel_->send(text_of(
+      {{"run", bench::to_json(options_.run)}, {"check", bench::to_json(options_.check)}, {"library", library}}));
 }
 
 std::string Worker::stop_child(bool kill) {
@@ -122,53 +205,139 @@ std::string Worker::stop_child(bool kill) {
   return describe(status);
 }
 
-std::vector<Json> Worker::run(const Problem& problem) {
-  std::string phase = "starting";
-  const auto broken = [&](const std::string& what) {
-    Row row = row_of(problem, options_.run.states.front());
-    row.verdict = Verdict::error;
-    row.exit_code = ExitCode::system;
-    row.reason = fmt::format("{} while {}", what, phase);
-    return std::vector<Json>{bench::to_json(row)};
-  };
+void Worker::send(const Json& request) {
+  phase_ = "starting";
+  lost_.clear();
+  told_to_stop_ = false;
   if (!channel_) start();
-  channel_->send(to_string(problem));  // if the child is gone, receive() will tell
+  channel_->send(text_of(request));  // if the child is gone, receive() will tell
+}
 
-  auto deadline = in_seconds(options_.patience_seconds);
-  bool told_to_stop = false;
+// The next answer to the request in flight. Nothing if the child is gone: lost_ says how, and is empty if it was told
+// to go.
+std::optional<Json> Worker::receive() {
+  const auto patience = [this] {
+    const RunOptions& run = options_.run;
+    const double sampling = static_cast<double>(run.states.size() * contest_.size()) * run.measure.timeout_seconds;
+    return in_seconds(options_.patience_seconds + (phase_ == "timing" ? sampling : 0));
+  };
+  auto deadline = patience();
   while (true) {
-    if (*StopOnSignal::flag() != 0 && !told_to_stop) {
+    if (*StopOnSignal::flag() != 0 && !told_to_stop_) {
       ::kill(pid_, SIGTERM);
-      told_to_stop = true;
+      told_to_stop_ = true;
       deadline = in_seconds(kGraceSeconds);
     }
     std::string line;
     const Channel::Event event = channel_->receive(line, deadline);
     if (event == Channel::Event::interrupted) continue;
-    if (event == Channel::Event::line) {
-      const Json reply = Json::parse(line);
-      if (reply.contains("phase")) {
-        phase = reply["phase"];
-        on_phase(phase.c_str());
-        const double sampling = static_cast<double>(options_.run.states.size()) * options_.run.measure.timeout_seconds;
-        if (!told_to_stop) deadline = in_seconds(options_.patience_seconds + (phase == "timing" ? sampling : 0));
-        continue;
-      }
-      ceilings_ = all_ceilings_from_json(reply.at("ceilings"));
-      std::vector<Json> rows = reply.at("rows");
-      // What broke the device for one problem would break it for the next.
-      const bool sound = std::ranges::none_of(
-          rows, [](const Json& row) { return row.at("exit_code") == static_cast<int>(ExitCode::system); });
-      if (!sound) stop_child(false);
-      return rows;
+    Json answer;
+    if (event == Channel::Event::line) answer = Json::parse(line, nullptr, false);
+    if (answer.is_object()) {
+      if (!answer.contains("phase")) return answer;
+      phase_ = answer["phase"];
+      on_phase(phase_.c_str());
+      if (!told_to_stop_) deadline = patience();
+      continue;
     }
-    const std::string end = stop_child(event == Channel::Event::expired);
-    if (told_to_stop) return {};
-    return broken(event == Channel::Event::closed
-                      ? end
-                      : fmt::format("its process was killed after {:g} s without a sign of life (--patience)",
-                                    options_.patience_seconds));
+    const std::string end = stop_child(event != Channel::Event::closed);
+    if (told_to_stop_) return std::nullopt;
+    const std::string what =
+        event == Channel::Event::closed ? end
+        : event == Channel::Event::expired
+            ? fmt::format("its process was killed after {:g} s without a sign of life (--patience)",
+                          options_.patience_seconds)
+            : "its process was killed because it answered what is no answer";
+    lost_ = fmt::format("{} while {}", what, phase_);
+    return std::nullopt;
   }
+}
+
+Worker::Rows Worker::run(const std::vector<Problem>& contest) {
+  begin(contest);
+  turn(false);
+  return take();
+}
+
+void Worker::begin(const std::vector<Problem>& contest) {
+  contest_ = contest;
+  requested_ = false;
+  stage_ = 0;
+  rows_.clear();
+}
+
+bool Worker::turn(bool by_turns) {
+  if (!requested_) {
+    Json lines = Json::array();
+    for (const Problem& problem : contest_) lines.push_back(to_string(problem));
+    send({{"time", lines}, {"by_turns", by_turns}, {"ceilings", to_json(ceilings_)}});
+    requested_ = true;
+  } else {
+    channel_->send(text_of({{"ceilings", to_json(ceilings_)}}));
+  }
+  const std::optional<Json> answer = receive();
+  bool sound = true;
+  if (!answer) {
+    sound = told_to_stop_;
+    rows_ = broken();
+  } else if (answer->contains("error")) {
+    lost_ = (*answer)["error"];
+    rows_ = broken();
+  } else {
+    learn(all_ceilings_from_json(answer->at("ceilings")));
+    add_wall_time(answer->at("wall_time"));
+    if (answer->contains("stage")) {
+      stage_ = answer->at("stage");
+      return true;
+    }
+    rows_ = answer->at("rows").get<Rows>();
+    // What broke the device for one problem would break it for the next.
+    sound = std::ranges::none_of(
+        rows_, [](const Json& row) { return row.at("exit_code") == static_cast<int>(ExitCode::system); });
+    if (!sound) stop_child(false);
+  }
+  if (!sound && contest_.size() > 1) {
+    const std::vector<Problem> contest = contest_;
+    Rows rows;
+    for (const Problem& problem : contest) {
+      const Rows alone = run(problem);
+      rows.insert(rows.end(), alone.begin(), alone.end());
+    }
+    rows_ = std::move(rows);
+  }
+  return false;
+}
+
+Worker::Rows Worker::take() { return std::move(rows_); }
+
+// What is left of the contest; empty if the child was told to go.
+Worker::Rows Worker::broken() const {
+  Rows rows;
+  if (lost_.empty()) return rows;
+  for (const Problem& problem : contest_) rows.push_back(bench::to_json(broken_row(problem, options_.run, lost_)));
+  return rows;
+}
+
+CheckResult Worker::check(const Problem& problem) {
+  contest_ = {problem};
+  send({{"check", to_string(problem)}});
+  const std::optional<Json> answer = receive();
+  if (answer && answer->contains("result")) {
+    const CheckResult result = check_result_from_json(answer->at("result"));
+    if (result.exit_code == ExitCode::system) stop_child(false);
+    return result;
+  }
+  return broken_check(problem, answer ? answer->at("error").get<std::string>() : lost_);
+}
+
+std::vector<Variant> Worker::list() {
+  send({{"list", true}});
+  const std::optional<Json> answer = receive();
+  if (!answer) throw SystemError(lost_.empty() ? "stopped by a signal" : lost_);
+  if (answer->contains("error")) throw SystemError(answer->at("error").get<std::string>());
+  std::vector<Variant> variants;
+  for (const Json& row : answer->at("variants")) variants.push_back({row[0], row[1], row[2], row[3], row[4]});
+  return variants;
 }
 
 void add_worker_command(CLI::App& app, int& exit_code) {

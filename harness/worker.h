@@ -1,4 +1,5 @@
-// Runs problems in a child process, so that a crash, a hang or a broken device costs only the problem in flight.
+// Runs problems in a child process, so that a crash, a hang or a broken device costs only the problem in flight, and a
+// library that was loaded only its own problems.
 #pragma once
 
 #include <sys/types.h>
@@ -7,10 +8,13 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "harness/channel.h"
+#include "harness/check.h"
+#include "harness/implementations.h"
 #include "harness/runner.h"
 
 namespace CLI {
@@ -21,10 +25,14 @@ namespace lrnnx::bench {
 
 class Worker {
  public:
+  using Rows = std::vector<nlohmann::ordered_json>;
+
   struct Options {
     RunOptions run;
+    CheckOptions check;
     // Without a sign of life for so long (sampling: beyond its own time-out) the child counts as hung and is killed.
-    double patience_seconds = 300;
+    double patience_seconds = kPatienceSeconds;
+    std::optional<LibraryFile> library;      // what the child loads beside what is linked in
     std::string program = "/proc/self/exe";  // an lrnnx-bench
   };
 
@@ -36,21 +44,54 @@ class Worker {
   // The rows of a problem, as a Runner in the child makes them, or the row of what befell the child; another child then
   // runs the next problem. Once StopOnSignal has noted a signal the child is told to stop sampling; empty if it had
   // nothing to show yet.
-  std::vector<nlohmann::ordered_json> run(const Problem& problem);
+  Rows run(const Problem& problem) { return run(std::vector{problem}); }
+
+  // Likewise of problems that differ in nothing but the implementation. If one of them brings the child down, each gets
+  // a child of its own.
+  Rows run(const std::vector<Problem>& contest);
+
+  // The same by turns, so that the samples of several workers are taken in turns too: after begin(), each turn() lasts
+  // until the checks are made, and then for a round of samples. The last one returns false; then take().
+  void begin(const std::vector<Problem>& contest);
+  bool turn() { return turn(true); }
+  int stage() const {
+    return stage_;
+  }  // what the next turn is for: 0 the checks, 1 the first cache state, 2 the second
+  Rows take();
+
+  // As a Checker in the child says, or what befell it.
+  CheckResult check(const Problem& problem);
+
+  // The variants of Options::library. Throws SystemError saying what is wrong with it, or what befell the child.
+  std::vector<Variant> list();
 
   const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
+  void learn(const std::map<std::string, Ceilings>& ceilings) { ceilings_.insert(ceilings.begin(), ceilings.end()); }
   pid_t pid() const { return pid_; }  // of the child; 0: none
 
   std::function<void(const char* phase)> on_phase = [](const char*) {};
 
  private:
+  using Json = nlohmann::ordered_json;
   void start();
   std::string stop_child(bool kill);  // what it ended with, in words
+  void send(const Json& request);
+  std::optional<Json> receive();
+  bool turn(bool by_turns);
+  Rows broken() const;
 
   Options options_;
   std::map<std::string, Ceilings> ceilings_;
   std::unique_ptr<Channel> channel_;
   pid_t pid_ = 0;
+  // Of the request in flight.
+  std::vector<Problem> contest_;
+  bool requested_ = false;
+  int stage_ = 0;
+  std::string phase_;
+  bool told_to_stop_ = false;
+  std::string lost_;  // what befell the child, and when
+  Rows rows_;
 };
 
 // Registers the subcommand that a Worker starts; no help mentions it.

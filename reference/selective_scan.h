@@ -31,6 +31,8 @@ struct Problem {
 // Empty means absent.
 struct Inputs {
   std::vector<double> u, delta, A, B, C, D, z, delta_bias, deltaA, h0;
+  // For the backward of a gate alone: out as it was stored, which the gradient of z is then by. Empty: as computed.
+  std::vector<double> out = {};
 };
 
 struct Outputs {

@@ -174,9 +174,10 @@ class Backward {
   }
 
   // Gradient of out at one (b, d, l) from that of what leaves the gate.
-  Real through_gate(int64_t at, const Real& out) {
+  Real through_gate(int64_t at, const Real& computed_out) {
     const Real dout = upstream<Real>(dout_[at]);
     if (!inputs_.z) return dout;
+    const Real out = inputs_.out ? Real(inputs_.out[at]) : computed_out;
     gradients_.dz[at] = dout * out * Functions<Real>::silu_slope(inputs_.z[at]);
     return dout * Functions<Real>::silu(inputs_.z[at]);
   }

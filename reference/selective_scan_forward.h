@@ -13,7 +13,8 @@ namespace lrnnx::reference {
 // The inputs of a scan where they lie; null means absent.
 template <class Real, class Weight>
 struct InputView {
-  const Real *u = nullptr, *delta = nullptr, *D = nullptr, *z = nullptr, *delta_bias = nullptr, *deltaA = nullptr;
+  const Real *u = nullptr, *delta = nullptr, *D = nullptr, *z = nullptr, *delta_bias = nullptr, *deltaA = nullptr,
+             *out = nullptr;
   const Weight *A = nullptr, *B = nullptr, *C = nullptr, *h0 = nullptr;
 };
 

@@ -89,7 +89,7 @@ GradientGauges backward_gauges_as(const Problem& problem, const Inputs& inputs, 
     result.dB = tensor_gauge(gauges.dB, problem.variable_B ? channels : steps);
     result.dC = tensor_gauge(gauges.dC, problem.variable_C ? channels : steps);
     result.dD = tensor_gauge(gauges.dD, steps);
-    result.dz = tensor_gauge(gauges.dz, states);
+    result.dz = tensor_gauge(gauges.dz, inputs.out.empty() ? states : 1);
     result.ddelta_bias = tensor_gauge(gauges.ddelta_bias, steps);
     result.ddeltaA = tensor_gauge(gauges.ddeltaA, states);
     result.dh0 = tensor_gauge(gauges.dh0, 1);

@@ -23,6 +23,7 @@ InputView<double, Weight> view(const Inputs& inputs) {
           .z = as_weights<double>(inputs.z),
           .delta_bias = as_weights<double>(inputs.delta_bias),
           .deltaA = as_weights<double>(inputs.deltaA),
+          .out = as_weights<double>(inputs.out),
           .A = as_weights<Weight>(inputs.A),
           .B = as_weights<Weight>(inputs.B),
           .C = as_weights<Weight>(inputs.C),

@@ -66,6 +66,7 @@ void validate(const Problem& problem, const Inputs& inputs) {
   expect_size("delta_bias", inputs.delta_bias, problem.dim, Presence::optional);
   expect_size("deltaA", inputs.deltaA, sequence, Presence::optional);
   expect_size("h0", inputs.h0, problem.batch * fixed, Presence::optional);
+  expect_size("out", inputs.out, sequence, Presence::optional);
 }
 
 void validate_output_gradients(const Problem& problem, const std::vector<double>& dout,

@@ -114,7 +114,10 @@ const ProblemCase kBadProblems[] = {
      [](Problem& p) { p.discretization = 6; },
      LRNNX_INVALID_ARGUMENT,
      {"discretization is 6", "allowed"}},
-    {"DtypeUnknown", [](Problem& p) { p.dtype = 2; }, LRNNX_INVALID_ARGUMENT, {"dtype is 2", "f32", "c64"}},
+    {"DtypeUnknown",
+     [](Problem& p) { p.dtype = 4; },
+     LRNNX_INVALID_ARGUMENT,
+     {"dtype is 4", "0 (f32), 1 (c64), 2 (bf16), 3 (f16)"}},
     {"BackendUnknown", [](Problem& p) { p.backend = 2; }, LRNNX_INVALID_ARGUMENT, {"backend is 2", "cpu", "cuda"}},
     {"OptionsUnknown",
      [](Problem& p) { p.options |= 1u << 10; },
@@ -651,6 +654,100 @@ TEST_P(EveryOperation, RefusesWeightsThatStartWithinAnElement) {
                        [&](lrnnx_tensor& view) { view.data = static_cast<char*>(view.data) + (complex ? 4 : 2); },
                        {tensor.name, complex ? "c64 elements must start at a multiple of 8" : "f32 elements"});
 }
+
+// --- tensors of 16 bits ---------------------------------------------------------------------------------------------
+
+class SixteenBits : public testing::TestWithParam<int32_t> {
+ protected:
+  // Of a problem with these options, in buffers that would hold floats.
+  void expect_refused(const TensorName& tensor, uint32_t options, const std::function<void(lrnnx_tensor&)>& spoil,
+                      const std::vector<std::string>& message) {
+    SelectiveScanCall call(kShape, options);
+    const Problem problem = prepared(call);
+    if (tensor.forward) {
+      ForwardArgs args = call.forward_args();
+      spoil(args.*tensor.forward);
+      EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &args), LRNNX_INVALID_ARGUMENT) << tensor.name;
+      expect_message_has(message);
+    }
+    if (tensor.backward) {
+      BackwardArgs args = call.backward_args();
+      spoil(args.*tensor.backward);
+      EXPECT_EQ(lrnnx_selective_scan_backward(&problem, &args), LRNNX_INVALID_ARGUMENT) << tensor.name;
+      expect_message_has(message);
+    }
+    expect_untouched(call);
+  }
+  Problem prepared(SelectiveScanCall& call) const {
+    Problem problem = call.problem();
+    problem.dtype = GetParam();
+    lrnnx_memory forward{}, backward{};
+    EXPECT_EQ(lrnnx_selective_scan_memory(&problem, LRNNX_FORWARD, &forward), LRNNX_OK) << lrnnx_last_error();
+    EXPECT_EQ(lrnnx_selective_scan_memory(&problem, LRNNX_BACKWARD, &backward), LRNNX_OK) << lrnnx_last_error();
+    call.allocate(forward, backward);
+    return problem;
+  }
+  static bool is_over_time(const TensorName& tensor, uint32_t options) {
+    const std::string name = tensor.name;
+    if (name == "B" || name == "dB") return options & LRNNX_VARIABLE_B;
+    if (name == "C" || name == "dC") return options & LRNNX_VARIABLE_C;
+    return tensor.bdl;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Abi, SixteenBits, testing::Values(LRNNX_BF16, LRNNX_F16),
+                         [](const auto& info) { return info.param == LRNNX_BF16 ? "bf16" : "f16"; });
+
+TEST_P(SixteenBits, WhatHasATimeAxisStartsAtEvenAddressesAndTheRestAtThoseOfFloats) {
+  const std::string type = GetParam() == LRNNX_BF16 ? "bf16" : "f16";
+  for (uint32_t options : {kOptions, kOptions & ~(LRNNX_VARIABLE_B | LRNNX_VARIABLE_C)})
+    for (const TensorName& tensor : kTensors) {
+      const bool half = is_over_time(tensor, options);
+      expect_refused(tensor, options,
+                     [&](lrnnx_tensor& view) { view.data = static_cast<char*>(view.data) + (half ? 1 : 2); },
+                     {tensor.name, half ? type + " elements must start at a multiple of 2"
+                                        : "f32 elements must start at a multiple"});
+    }
+}
+
+TEST_P(SixteenBits, EveryEvenAddressIsTaken) {
+  SelectiveScanCall call(kShape, kOptions);
+  const Problem problem = prepared(call);
+  ForwardArgs forward = call.forward_args();
+  BackwardArgs backward = call.backward_args();
+  const auto move = [](lrnnx_tensor& view) { view.data = static_cast<char*>(view.data) + 2; };
+  for (const TensorName& tensor : kTensors) {
+    if (!is_over_time(tensor, kOptions)) continue;
+    if (tensor.forward) move(forward.*tensor.forward);
+    if (tensor.backward) move(backward.*tensor.backward);
+  }
+  EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &forward), LRNNX_OK) << lrnnx_last_error();
+  EXPECT_EQ(lrnnx_selective_scan_backward(&problem, &backward), LRNNX_OK) << lrnnx_last_error();
+}
+
+TEST_P(SixteenBits, SizesCountElements) {
+  for (const TensorName& tensor : kTensors)
+    expect_refused(tensor, kOptions, [](lrnnx_tensor& view) { --view.size; }, {tensor.name, "size", "needs"});
+}
+
+TEST_P(SixteenBits, EveryDiscretizationWithRealWeightsTakesThemOnTheCpu) {
+  for (const Operation& operation : operations()) {
+    if (operation.dtype != LRNNX_F32) continue;
+    SelectiveScanCall call({1, 1, 1, 1, 1}, 0, {.operation = operation});
+    prepared(call);
+  }
+}
+
+#ifdef LRNNX_WITH_CUDA
+TEST_P(SixteenBits, CudaTakesThemWhereThereIsADevice) {
+  SelectiveScanCall call(kShape, kOptions);
+  Problem problem = call.problem();
+  problem.dtype = GetParam();
+  problem.backend = LRNNX_CUDA;
+  lrnnx_memory memory{};
+  const lrnnx_status status = lrnnx_selective_scan_memory(&problem, LRNNX_FORWARD, &memory);
+  EXPECT_TRUE(status == LRNNX_OK || status == LRNNX_NO_DEVICE) << lrnnx_last_error();
+}
+#endif
 
 TEST(Abi, InputsMayBroadcastOverTheBatchAndRowsMayInterleave) {
   SelectiveScanCall call = good_call();

@@ -35,9 +35,6 @@ class OpenBackend final : public Backend {
     if (on_synchronize) on_synchronize();
   }
   void* stream() override { return nullptr; }
-  const Library& library() const override { return kernels; }
-
-  Library kernels = linked_library();
 
   struct Allocation {
     char* data;
@@ -118,6 +115,49 @@ TEST(Case, OutputsAreNanUntilTheLaunchWritesThem) {
 TEST(Case, InputsOnTheBackendAreThoseForTheOracle) {
   const Case prepared(backward_problem(), backend("cpu"));
   for (const auto& [name, values] : prepared.inputs()) EXPECT_EQ(prepared.download(name), values) << name;
+}
+
+TEST(Case, WhatHasATimeAxisLiesInMemoryInSixteenBits) {
+  for (const char* dtype : {"bf16", "f16"})
+    for (const MemoryLayoutName& layout : memory_layout_names()) {
+      Problem problem = forward_problem();
+      problem.dtype = dtype;
+      problem.layout = layout.value;
+      problem.options.variable_C = false;
+      for (const char* direction : {"forward", "backward"}) {
+        problem.direction = direction;
+        for (const TensorSpec& tensor : tensors(problem)) {
+          const bool half = std::string_view(tensor.axes.back()) == "time";
+          EXPECT_EQ(tensor.bytes(), tensor.elements() * (half ? 2 : 4)) << tensor.name;
+        }
+        Case prepared(problem, backend("cpu"));
+        for (const auto& [name, values] : prepared.inputs()) EXPECT_EQ(prepared.download(name), values) << name;
+        for (const std::string& name : prepared.output_names())
+          for (const float x : prepared.download(name)) ASSERT_TRUE(std::isnan(x)) << name;
+        prepared.seal();
+        prepared.launch();
+        EXPECT_TRUE(prepared.violations().empty());
+        for (const std::string& name : prepared.output_names())
+          for (const float x : prepared.download(name)) ASSERT_TRUE(std::isfinite(x)) << name;
+      }
+    }
+}
+
+TEST(Case, OutIsAnInputOfTheOracleWhereItWasRounded) {
+  Problem problem = backward_problem();
+  EXPECT_TRUE(Case(problem, backend("cpu")).rounded_intermediates().empty());
+  problem.dtype = "bf16";
+  const Case rounded(problem, backend("cpu"));
+  HostTensors inputs = rounded.inputs();
+  const Operator& op = find_operator(problem.family);
+  const std::vector<double> by_itself = op.oracle(problem, inputs).at("dz").value;
+  inputs["out"] = rounded.rounded_intermediates().at("out");
+  EXPECT_EQ(inputs["out"], rounded.download("out"));
+  const std::vector<double> by_out = op.oracle(problem, inputs).at("dz").value;
+  double largest = 0;
+  for (size_t i = 0; i < by_out.size(); ++i) largest = std::max(largest, std::abs(by_out[i] / by_itself[i] - 1));
+  EXPECT_GT(largest, 0x1p-10);  // unlike a rounding to 32 bits
+  EXPECT_LE(largest, 0x1.01p-8);
 }
 
 TEST(Case, BackwardReadsTheOutOfItsForward) {
@@ -298,10 +338,10 @@ TEST(Checker, FailsResultsThatDifferFromRunToRunByOneBit) {
 // What Checker says of a forward whose kernel is `forward`.
 CheckResult check_forward(decltype(&lrnnx_selective_scan_forward) forward, const Problem& problem,
                           CheckOptions options = {}) {
-  OpenBackend backend;
-  backend.kernels.name = "planted";
-  backend.kernels.selective_scan_forward = forward;
-  return Checker(std::move(options)).check(problem, backend);
+  Library library = linked_library();
+  library.name = "planted";
+  library.selective_scan_forward = forward;
+  return Checker(std::move(options)).check(problem, backend("cpu"), library);
 }
 
 Problem with_fill(Problem problem, const std::string& fill) {
@@ -309,7 +349,7 @@ Problem with_fill(Problem problem, const std::string& fill) {
   return problem;
 }
 
-TEST(Checker, ChecksTheLibraryOfTheBackend) {
+TEST(Checker, ChecksTheLibraryThatItIsGiven) {
   const auto scaled = [](const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
     const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
     for (int64_t i = 0; i < args->out.size; ++i) static_cast<float*>(args->out.data)[i] *= 1.0001f;

@@ -45,10 +45,14 @@ TEST(CliList, JsonHasTheSame) {
   const ProgramResult result = run_program("list --json");
   ASSERT_EQ(result.exit_code, 0);
   const Json json = Json::parse(result.out);
-  ASSERT_EQ(json.at("variants").size(), variants().size());
-  for (size_t i = 0; i < variants().size(); ++i) {
-    EXPECT_EQ(json["variants"][i].at("name"), variants()[i].name());
-    EXPECT_EQ(json["variants"][i].at("backend"), variants()[i].backend);
+  ASSERT_EQ(json.at("variants").size(), variants().size() * linked_libraries().size());
+  size_t i = 0;
+  for (const Library* library : linked_libraries()) {
+    for (const Variant& variant : variants()) {
+      EXPECT_EQ(json["variants"][i].at("name"), variant.name());
+      EXPECT_EQ(json["variants"][i].at("implementation"), library->name);
+      EXPECT_EQ(json["variants"][i++].at("backend"), variant.backend);
+    }
   }
   ASSERT_EQ(json.at("backends").size(), 2u);
   EXPECT_EQ(json["backends"][0].at("available"), true);

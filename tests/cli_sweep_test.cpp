@@ -63,6 +63,24 @@ TEST(CliSweep, JsonHasEverySampleOfEveryProblemAndTheEnvironment) {
             std::string::npos);
 }
 
+TEST(CliSweep, AccountsForItsWallTime) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "sweep.json";
+  const ProgramResult result = run_program(sweep("--cold --json " + file));
+  ASSERT_EQ(result.exit_code, 0);
+  const Json seconds = Json::parse(read_text(file)).at("wall_time_seconds");
+  double sum = 0;
+  for (const auto& [activity, took] : seconds.items()) {
+    EXPECT_GE(took.get<double>(), -1e-3) << activity;
+    if (activity != "total") sum += took.get<double>();
+  }
+  EXPECT_NEAR(sum, seconds.at("total").get<double>(), 1e-6);
+  for (const char* activity : {"kernels", "flush", "oracle", "ceilings", "inputs", "comparison"})
+    EXPECT_GT(seconds.at(activity).get<double>(), 0) << activity;
+  EXPECT_NE(result.err.find("wall time "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("overhead "), std::string::npos) << result.err;
+}
+
 TEST(CliSweep, CsvHasOneColumnAMetricAndOneLineAProblem) {
   const TemporaryDirectory directory;
   const std::string file = directory / "sweep.csv";

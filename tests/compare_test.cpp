@@ -330,6 +330,120 @@ TEST_F(Compare, InExactModeOnlyTheRoundedReferenceIsRight) {
   EXPECT_NE(run(Judgement::exact).reason.find("not exact"), std::string::npos);
 }
 
+// The reference is no number of 16 bits, and what came out is the reference rounded to them.
+class CompareStored : public Compare, public testing::WithParamInterface<Storage> {
+ protected:
+  CompareStored() {
+    tensor_.storage = GetParam();
+    for (size_t i = 0; i < got_.size(); ++i) store(i, expected_.value[i]);
+  }
+  void store(size_t i, double value) { got_[i] = static_cast<float>(rounded_to(GetParam(), value)); }
+  double half_ulp() const { return GetParam() == Storage::bf16 ? 0x1p-8 : 0x1p-11; }  // of 1
+  double largest() const { return GetParam() == Storage::bf16 ? 0x1.fep127 : 65504; }
+};
+INSTANTIATE_TEST_SUITE_P(Compare, CompareStored, testing::Values(Storage::bf16, Storage::f16),
+                         [](const auto& info) { return info.param == Storage::bf16 ? "bf16" : "f16"; });
+
+TEST_P(CompareStored, TheRoundingItselfIsNoError) {
+  expect_passed();
+  EXPECT_EQ(run().rho, 0);
+  EXPECT_GT(run().rel_l2, half_ulp() / 4);
+}
+
+TEST_P(CompareStored, ATieMayGoEitherWayUnlessTheResultIsExact) {
+  expected_.value[5] = 1 + half_ulp();
+  got_[5] = 1;
+  expect_passed();
+  got_[5] = static_cast<float>(1 + 2 * half_ulp());
+  expect_passed();
+  EXPECT_EQ(run().rho, 0);
+  expect(std::vector<float>(1200, static_cast<float>(1 + half_ulp())));
+  std::fill(got_.begin(), got_.end(), 1.0f);  // to even
+  expect_passed(Judgement::exact);
+  got_[5] = static_cast<float>(1 + 2 * half_ulp());
+  expect_failed("1 of 1200", Judgement::exact);
+}
+
+TEST_P(CompareStored, TheErrorIsWhatTheNumberMustHaveBeenWrongByBeforeItWasRounded) {
+  expected_.value[5] = 1 + half_ulp() + 8 * 0x1p-24;
+  expected_.G1[5] = expected_.G2[5] = 1;
+  got_[5] = 1;  // so it was at most 1 + half_ulp()
+  EXPECT_DOUBLE_EQ(run().S2, 8);
+  expect_passed();
+  expected_.value[5] += 0x1p-24;
+  expect_failed("1 of 1200");
+  expected_.value[5] = 1 - half_ulp() / 2 - 9 * 0x1p-24;  // the spacing below 1 is half as wide
+  expect_failed("1 of 1200");
+}
+
+TEST_P(CompareStored, TruncationFails) {
+  for (size_t i = 0; i < got_.size(); ++i) {
+    const double value = std::abs(expected_.value[i]);
+    if (std::abs(got_[i]) > value)
+      got_[i] = static_cast<float>(std::copysign(preimage_of(GetParam(), std::abs(got_[i])).low, got_[i]));
+    store(i, got_[i] * (1 - half_ulp() / 2));
+  }
+  expect_failed("of 1200 elements are wrong");
+}
+
+// The error is far below half an ulp, but where it moves a number over a tie, all of it shows.
+TEST_P(CompareStored, AnErrorBelowTheRoundingShowsInAFewOfManyElements) {
+  for (size_t i = 0; i < got_.size(); ++i) store(i, expected_.value[i] * (1 + half_ulp() / 16));
+  const Comparison result = run();
+  EXPECT_EQ(result.status, Status::failed);
+  EXPECT_LT(result.wrong, 200);
+  EXPECT_GT(result.S2, 0.5 * half_ulp() / 16 / kUnit);
+}
+
+TEST_P(CompareStored, WhatIsTooLargeMustBeInfiniteAndWhatIsBesideTheEdgeMayBe) {
+  const double edge = largest() * (1 + half_ulp() / (2 - 2 * half_ulp()));
+  expected_.value[5] = -edge * (1 + 64 * kUnit);
+  expected_.G1[5] = expected_.G2[5] = edge;
+  got_[5] = -kInfinity;
+  expect_passed();
+  got_[5] = static_cast<float>(-largest());
+  expect_failed("1 of 1200");
+  got_[5] = kInfinity;
+  expect_failed("1 of 1200");
+  got_[5] = kNan;
+  expect_failed("1 of 1200");
+  for (const double beside : {1 - 4 * kUnit, 1 + 4 * kUnit}) {
+    expected_.value[5] = edge * beside;
+    for (const float either : {static_cast<float>(largest()), kInfinity}) {
+      got_[5] = either;
+      expect_passed();
+    }
+  }
+  expected_.value[5] = edge * (1 - 64 * kUnit);
+  got_[5] = kInfinity;
+  expect_failed("1 of 1200");
+}
+
+TEST_P(CompareStored, AResultThatIsMostlyTooLargeIsMistrusted) {
+  for (size_t i = 0; i < 400; ++i) {
+    expected_.value[3 * i] = 1.003 * largest();
+    expected_.G1[3 * i] = expected_.G2[3 * i] = largest();
+    store(3 * i, 1.003 * largest());
+  }
+  expect_mistrusted("400 of 1200 elements of the reference are too large for how they are stored");
+}
+
+TEST_P(CompareStored, WhatUnderflowsEntirelyIsMistrusted) {
+  const double tiny = GetParam() == Storage::bf16 ? 0x1p-136 : 0x1p-27;
+  for (size_t i = 0; i < got_.size(); ++i) {
+    expected_.value[i] *= tiny, expected_.G1[i] *= tiny, expected_.G2[i] *= tiny;
+    store(i, expected_.value[i]);
+  }
+  expect_mistrusted("errors of norm");
+}
+
+TEST_P(CompareStored, WhereTheGaugeIsZeroOnlyZeroIsRight) {
+  expect(std::vector<float>(1200, 0.f));
+  expect_passed();
+  store(3, GetParam() == Storage::bf16 ? 0x1p-133 : 0x1p-24);
+  expect_failed("1 of 1200");
+}
+
 TEST_F(Compare, AComplexErrorIsTheModulusOfTheDifference) {
   tensor_ = {"A", Role::input, {2, 300}, true, {"channel", "state"}};
   expect(got_);

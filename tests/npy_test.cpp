@@ -58,6 +58,18 @@ TEST(Npy, KnowsEveryType) {
   EXPECT_NE(read_text(path).find("'<c8'"), std::string::npos);
 }
 
+TEST(Npy, HoldsSixteenBitsWhereNumPyKnowsThem) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "x.npy";
+  const std::vector<float> values = {1, -2.5f};
+  write_npy(path, values, {2}, false, Storage::f16);
+  EXPECT_NE(read_text(path).find("'<f2'"), std::string::npos);
+  EXPECT_EQ(numbers<uint16_t>(parse_npy(read_text(path))), (std::vector<uint16_t>{0x3c00, 0xc100}));
+  write_npy(path, values, {2}, false, Storage::bf16);
+  EXPECT_NE(read_text(path).find("'<f4'"), std::string::npos);
+  EXPECT_EQ(numbers<float>(parse_npy(read_text(path))), values);
+}
+
 TEST(Npy, NamesAFileThatCannotBeWritten) {
   try {
     write_npy("/no/such/folder/x.npy", std::vector<float>{1}, {1}, false);

@@ -198,5 +198,17 @@ TEST(Variants, AreThoseOfTheLibraryOnceEach) {
   EXPECT_TRUE(has_variant(small(), linked_library()));
 }
 
+TEST(Problem, TheImplementationPrintsParsesAndChangesNoInputs) {
+  const Problem own = small();
+  Problem other = own;
+  other.implementation = "mine";
+  EXPECT_EQ(to_string(other), to_string(own) + " implementation=mine");
+  EXPECT_EQ(parse_problem(to_string(other)), other);
+  EXPECT_EQ(parse_problem(to_string(own) + " implementation=lrnnx"), own);
+  EXPECT_EQ(data_seed(other), data_seed(own));
+  EXPECT_EQ(implementation_of(own), "lrnnx");
+  EXPECT_EQ(without_implementation(other), own);
+}
+
 }  // namespace
 }  // namespace lrnnx::bench

@@ -112,6 +112,83 @@ TEST(Runner, ChecksThenTimesBothDirectionsOnTheCpu) {
   EXPECT_EQ(runner.ceilings().count("cpu"), 1u);
 }
 
+// Two names for the same kernels, which note who was launched.
+std::string launches;
+template <char name>
+lrnnx_status noted_forward(const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+  if (launches.empty() || launches.back() != name) launches += name;
+  return lrnnx_selective_scan_forward(problem, args);
+}
+
+template <char name>
+const Library& noted() {
+  static const Library library = [] {
+    Library made = linked_library();
+    made.name = std::string(1, name);
+    made.selective_scan_forward = noted_forward<name>;
+    return made;
+  }();
+  return library;
+}
+
+std::vector<Problem> contest(const Problem& problem, std::initializer_list<const char*> implementations) {
+  std::vector<Problem> problems;
+  for (const char* implementation : implementations) {
+    problems.push_back(problem);
+    problems.back().implementation = implementation;
+  }
+  return problems;
+}
+
+TEST(Runner, TimesTheImplementationsOfAProblemInTurns) {
+  RunOptions options = quick();
+  options.check = false;
+  options.measure.min_seconds = 0.03;
+  options.states = {CacheState::cold, CacheState::warm};
+  Runner runner(options, {}, {&noted<'a'>(), &noted<'b'>()});
+  const Problem problem =
+      parse_problem("selective_scan.mamba.f32.forward.cpu batch=1 dim=64 seqlen=1024 dstate=16 options=B,C");
+  launches.clear();
+  const std::vector<Row> rows = runner.run(contest(problem, {"a", "b"}));
+  ASSERT_EQ(rows.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(rows[i].problem.implementation, i < 2 ? "a" : "b");
+    EXPECT_EQ(rows[i].cache, i % 2 ? CacheState::warm : CacheState::cold);
+    EXPECT_EQ(rows[i].verdict, Verdict::unchecked) << rows[i].reason;
+  }
+  EXPECT_GE(launches.size(), 10u) << launches;
+}
+
+TEST(Runner, WhatOneImplementationDoesWrongCostsTheOthersNothing) {
+  Library refusing = noted<'b'>();
+  refusing.selective_scan_forward = [](const lrnnx_selective_scan_problem*, const lrnnx_selective_scan_forward_args*) {
+    return LRNNX_CUDA_ERROR;
+  };
+  Library wrong = linked_library();
+  wrong.name = "c";
+  wrong.selective_scan_forward = [](const lrnnx_selective_scan_problem* problem,
+                                    const lrnnx_selective_scan_forward_args* args) {
+    const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+    static_cast<float*>(args->out.data)[0] += 1;
+    return status;
+  };
+  Runner runner(quick(), {}, {&noted<'a'>(), &refusing, &wrong});
+  const std::vector<Row> rows = runner.run(contest(tiny(), {"a", "b", "c"}));
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].verdict, Verdict::passed) << rows[0].reason;
+  EXPECT_EQ(rows[0].measurement->samples_ms.size(), 3u);
+  EXPECT_EQ(rows[1].verdict, Verdict::error);
+  EXPECT_EQ(rows[2].verdict, Verdict::failed);
+}
+
+TEST(Runner, AnUnknownImplementationIsAnErrorThatListsTheKnownOnes) {
+  const std::vector<Row> rows = Runner(quick()).run(contest(tiny(), {"other"}));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].verdict, Verdict::error);
+  EXPECT_EQ(rows[0].exit_code, ExitCode::usage);
+  EXPECT_NE(rows[0].reason.find("implementation 'other': expected lrnnx"), std::string::npos) << rows[0].reason;
+}
+
 TEST(Runner, WithoutTheCheckARowIsTimedAndCalledUnchecked) {
   RunOptions options = quick();
   options.check = false;

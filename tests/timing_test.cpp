@@ -70,6 +70,35 @@ TEST(Timing, LaunchesOnceUntimedBeforeTheFirstSample) {
   EXPECT_EQ(launches, 5);
 }
 
+TEST(Timing, ARoundLaunchesOnceUntimedIfOthersRanSinceTheRoundBefore) {
+  FakeTimer timer(1);
+  int launches = 0;
+  const auto launch = [&] {
+    ++launches;
+    std::this_thread::sleep_for(std::chrono::milliseconds(12));  // more than a round
+  };
+  Sampling sampling(timer, launch, {.warmup = 3, .min_samples = 4, .min_seconds = 0}, "");
+  EXPECT_TRUE(sampling.round(true));
+  EXPECT_EQ(launches, 3 + 1);
+  EXPECT_TRUE(sampling.round(true));
+  EXPECT_EQ(launches, 3 + 2);
+  EXPECT_TRUE(sampling.round(false));
+  EXPECT_EQ(launches, 3 + 2 + 2);
+  EXPECT_FALSE(sampling.round(false));
+  EXPECT_EQ(sampling.measurement().samples_ms.size(), 4u);
+  EXPECT_EQ(sampling.measurement().stopped, Stopped::quiet);
+}
+
+TEST(Timing, WhatOthersTakeBetweenRoundsDoesNotCountAsTime) {
+  FakeTimer timer(1);
+  Sampling sampling(
+      timer, [] { std::this_thread::sleep_for(std::chrono::milliseconds(12)); },
+      {.min_samples = 3, .min_seconds = 0, .timeout_seconds = 0.2}, "");
+  while (sampling.round(true)) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(sampling.measurement().samples_ms.size(), 3u);
+  EXPECT_EQ(sampling.measurement().stopped, Stopped::quiet);
+}
+
 TEST(Timing, LaunchesAsOftenUntimedAsToldBeforeTheFirstSample) {
   FakeTimer timer(1);
   int launches = 0;

@@ -31,6 +31,17 @@ LRNNX_HD Complex select(bool condition, Complex yes, Complex no) {
 LRNNX_HD float conj(float a) { return a; }
 LRNNX_HD float real(float a) { return a; }
 
+// a b + c
+LRNNX_HD float multiply_add(float a, float b, float c) { return fma(a, b, c); }
+LRNNX_HD Complex multiply_add(Complex a, float b, Complex c) { return {fma(a.re, b, c.re), fma(a.im, b, c.im)}; }
+LRNNX_HD Complex multiply_add(Complex a, Complex b, Complex c) {
+  return {fma(-a.im, b.im, fma(a.re, b.re, c.re)), fma(a.im, b.re, fma(a.re, b.im, c.im))};
+}
+
+// Re(a b) + c
+LRNNX_HD float real_multiply_add(float a, float b, float c) { return fma(a, b, c); }
+LRNNX_HD float real_multiply_add(Complex a, Complex b, float c) { return fma(-a.im, b.im, fma(a.re, b.re, c)); }
+
 // x as the number type T = float or Complex
 template <class T>
 LRNNX_HD T from_real(float x);

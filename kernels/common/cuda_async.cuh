@@ -16,9 +16,18 @@ __device__ __forceinline__ void copy_async_16(std::uint32_t destination, const v
                : "memory");
 }
 
-// Copies 4 bytes, or writes a zero where `valid` is false (the source is then not read).
-__device__ __forceinline__ void copy_async_4(std::uint32_t destination, const void* source, bool valid) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(destination), "l"(source), "r"(valid ? 4 : 0)
+// Copies 8 bytes of a row, or writes zeros where `valid` is false. The L2 hint fetches what the next tile needs.
+__device__ __forceinline__ void copy_async_row_8(std::uint32_t destination, const void* source, bool valid) {
+  asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(destination), "l"(source),
+               "r"(valid ? 8 : 0)
+               : "memory");
+}
+
+// Copies 4 or 8 bytes, or writes zeros where `valid` is false (the source is then not read).
+template <int kBytes>
+__device__ __forceinline__ void copy_async(std::uint32_t destination, const void* source, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(destination), "l"(source), "n"(kBytes),
+               "r"(valid ? kBytes : 0)
                : "memory");
 }
 
@@ -56,11 +65,18 @@ __device__ __forceinline__ void store_global(float* destination, float value) {
   asm volatile("st.global.f32 [%0], %1;" ::"l"(destination), "f"(value) : "memory");
 }
 
+__device__ __forceinline__ void store_shared(std::uint32_t destination, uint2 value) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(destination), "r"(value.x), "r"(value.y) : "memory");
+}
+
 // A store of data that this kernel does not read again: it should leave the cache first.
 __device__ __forceinline__ void store_streaming(float* destination, float4 value) {
   asm volatile("st.global.cs.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(destination), "f"(value.x), "f"(value.y),
                "f"(value.z), "f"(value.w)
                : "memory");
+}
+__device__ __forceinline__ void store_streaming(std::uint16_t* destination, uint2 value) {
+  asm volatile("st.global.cs.v2.u32 [%0], {%1, %2};" ::"l"(destination), "r"(value.x), "r"(value.y) : "memory");
 }
 
 }  // namespace lrnnx::cuda

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "common/error.h"
+#include "common/half.h"
 #include "discretization/all.h"
 
 namespace lrnnx {
@@ -14,7 +15,7 @@ constexpr const char* kDiscretizations[] = {
 #define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) #name,
 #include "lrnnx/discretizations.def"
 };
-constexpr const char* kDtypes[] = {"f32", "c64"};
+constexpr const char* kDtypes[] = {"f32", "c64", "bf16", "f16"};
 constexpr const char* kDirections[] = {"forward", "backward"};
 constexpr const char* kBackends[] = {"cpu", "cuda"};
 
@@ -74,6 +75,13 @@ const char* name_at(const char* const (&names)[count], int64_t index) {
   return index >= 0 && index < count ? names[index] : nullptr;
 }
 
+template <int64_t count>
+std::string list(const char* const (&names)[count]) {
+  std::string text;
+  for (int64_t i = 0; i < count; ++i) text += (text.empty() ? "" : ", ") + std::to_string(i) + " (" + names[i] + ")";
+  return text;
+}
+
 }  // namespace
 
 const char* discretization_name(int64_t discretization) { return name_at(kDiscretizations, discretization); }
@@ -81,12 +89,8 @@ const char* dtype_name(int64_t dtype) { return name_at(kDtypes, dtype); }
 const char* direction_name(int64_t direction) { return name_at(kDirections, direction); }
 const char* backend_name(int64_t backend) { return name_at(kBackends, backend); }
 
-std::string discretization_list() {
-  std::string list;
-  for (size_t i = 0; i < std::size(kDiscretizations); ++i)
-    list += (list.empty() ? "" : ", ") + std::to_string(i) + " (" + kDiscretizations[i] + ")";
-  return list;
-}
+std::string discretization_list() { return list(kDiscretizations); }
+std::string dtype_list() { return list(kDtypes); }
 
 Traits traits(int64_t discretization) { return kTraits[discretization]; }
 

@@ -15,6 +15,7 @@ const char* direction_name(int64_t direction);
 const char* backend_name(int64_t backend);
 
 std::string discretization_list();  // "0 (mamba), 1 (zoh), ..."
+std::string dtype_list();           // "0 (f32), 1 (c64), ..."
 
 // What a discretization takes beside u, delta and C.
 struct Traits {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "discretization/discretization.h"
+#include "discretization/update.h"
 
 namespace lrnnx {
 
@@ -39,12 +40,43 @@ struct BilinearInput {
   static LRNNX_HD T weight_gradient(T, T by_transition, T by_input) { return by_transition + 0.5f * by_input; }
 };
 
+// The step with r = 1 / (1 - v): h' = (1 + v) r h + r (dt B u), whose slope by v is r^2 (2 h + dt B u). That is r (h' +
+// h) too, but where v is large h' nearly is -h.
+template <class T>
+struct BilinearUpdate {
+  static constexpr bool kOneStep = true;
+  static constexpr InputFactor kInput = InputFactor::step;
+  static constexpr float kStepUnit = 1.0f, kOmegaUnit = 0.5f;
+
+  struct Constant {};
+  static LRNNX_HD Constant constant(T&) { return {}; }
+
+  LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, r * Bx); }
+
+  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx) const {
+    Adjoints<T> to;
+    to.state = g * conj(transition);
+    to.input = g * conj(r);
+    to.step = to.input * conj(r * multiply_add(h, 2.0f, Bx));
+    to.omega = to.step * dt;
+    return to;
+  }
+
+  float dt;
+  T r, transition;
+};
+
 template <>
 struct Bilinear<float> : BilinearInput<float, Bilinear<float>> {
   static LRNNX_HD float transition(float omega, float dtA) { return fma(dtA, omega, 1.0f) * resolvent(omega, dtA); }
 
   // 1 / (1 - v)
   static LRNNX_HD float resolvent(float omega, float dt) { return reciprocal_approx(fma(-dt, omega, 1.0f)); }
+
+  struct JointUpdate : BilinearUpdate<float> {
+    LRNNX_HD JointUpdate(float omega, Constant, float, float dt)
+        : BilinearUpdate{dt, resolvent(omega, dt), Bilinear::transition(omega, dt)} {}
+  };
 };
 
 template <>
@@ -61,6 +93,11 @@ struct Bilinear<Complex> : BilinearInput<Complex, Bilinear<Complex>> {
     const float k = reciprocal_approx(q * q + y * y);
     return {q * k, y * k};
   }
+
+  struct JointUpdate : BilinearUpdate<Complex> {
+    LRNNX_HD JointUpdate(Complex omega, Constant, float, float dt)
+        : BilinearUpdate{dt, resolvent(omega, dt), Bilinear::transition(omega, dt)} {}
+  };
 };
 
 }  // namespace lrnnx

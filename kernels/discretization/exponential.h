@@ -17,13 +17,16 @@ struct Exponential<float> {
   static constexpr float kSlopeUnit = kLn2;
 
   static LRNNX_HD float prepare(float A) { return fma(A, kLog2E, A * 1.92596303e-08f); }
-  static LRNNX_HD float transition(float omega, float dtA) {
+  static LRNNX_HD float transition(float omega, float dtA) { return exp2_approx(exponent(omega, dtA)); }
+
+  // log2 of the transition
+  static LRNNX_HD float exponent(float omega, float dtA) {
 #if defined(__CUDA_ARCH__)
     // ex2.approx is low by 6e-9 on average just below 0 and by 1.5e-8 to 3e-8 from -0.003 to -1 (H100, 2026-11-22). A
     // recurrence over hundreds of steps gathers that up, so the exponent is raised by 1e-8 / ln(2). 2^0 stays 1.
-    return exp2_approx(fma(dtA, omega, 1.44e-8f));
+    return fma(dtA, omega, 1.44e-8f);
 #else
-    return exp2_approx(dtA * omega);
+    return dtA * omega;
 #endif
   }
   static LRNNX_HD float transition_slope(float, float, float transition) { return transition; }

@@ -2,11 +2,51 @@
 #pragma once
 
 #include "discretization/exponential.h"
+#include "discretization/update.h"
 
 namespace lrnnx {
 
 template <class T>
 struct Zoh;
+
+// With phi = (e^z - 1) / A, the slope of the step by z is e^z (h + B x / A), and that of phi by A is dt phi - second,
+// second = (phi - dt) / A = dt^2 (1/2 + z/6 + ...), so that small z cancels nothing.
+template <class T, class Derived>
+struct ZohUpdate {
+  static constexpr bool kOneStep = true;
+  static constexpr InputFactor kInput = InputFactor::one;
+  static constexpr float kOmegaUnit = 1.0f;
+  using Constant = T;  // 1 / A
+
+  LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, phi * Bx); }
+
+  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx) const {
+    const T second = static_cast<const Derived*>(this)->second();
+    Adjoints<T> to;
+    to.state = g * conj(transition);
+    to.input = g * conj(phi);
+    to.step = to.state * conj(multiply_add(inverse, Bx, h));
+    to.omega = multiply_add(g * conj(Bx), conj(multiply_add(phi, dt, -second)), to.state * conj(h) * dt);
+    return to;
+  }
+
+  float dt;
+  T inverse, phi, transition;
+
+ protected:
+  LRNNX_HD ZohUpdate(T inverse, float dt) : dt(dt), inverse(inverse) {}
+
+  // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= 1/2, to 0.4 u with this p.
+  static LRNNX_HD float exp2m1_second(float x) {
+    float p = 0.000222124116f;
+    p = p * x + 0.00193128502f;
+    p = p * x + 0.0138762044f;
+    p = p * x + 0.0800749138f;
+    return p * x + 0.346573591f;
+  }
+  static constexpr float kPolynomialEnd = 0.5f;
+  static constexpr float kLeast = 0x1p-40f;  // of |omega|: it has an inverse, and its exponential is 1
+};
 
 // With z = dt A = v ln(2): phi = dt (e^z - 1) / z, and its slope by A is dt^2 psi(z), psi = (e^z (z - 1) + 1) / z^2.
 // Both quotients cancel for small z, where polynomials replace them.
@@ -53,6 +93,28 @@ struct Zoh<float> : Exponential<float> {
   static LRNNX_HD float weight_gradient(float, float by_transition, float by_input) {
     return by_transition + kLog2E * by_input;
   }
+
+  struct JointUpdate : ZohUpdate<float, JointUpdate> {
+    static constexpr float kStepUnit = kSlopeUnit;
+
+    static LRNNX_HD float constant(float& omega) {
+      if (std::fabs(omega) < kLeast) omega = kLeast;
+      return kLog2E / omega;
+    }
+
+    LRNNX_HD JointUpdate(float omega, float inverse, float, float dt) : ZohUpdate(inverse, dt) {
+      const float v = exponent(omega, dt);
+      transition = exp2_approx(v);
+      near = std::fabs(v) < kPolynomialEnd;
+      p = exp2m1_second(v);
+      phi = select(near, dt * fma(v, p, 1.0f), fma(transition, inverse, -inverse));
+    }
+
+    LRNNX_HD float second() const { return select(near, (dt * (dt * kLog2E)) * p, (phi - dt) * inverse); }
+
+    bool near;
+    float p;
+  };
 };
 
 // z = dt A = 2 pi v
@@ -87,32 +149,64 @@ struct Zoh<Complex> : Exponential<Complex> {
     return by_transition + 0.159154937f * by_input;
   }
 
+  struct JointUpdate : ZohUpdate<Complex, JointUpdate> {
+    static constexpr float kStepUnit = kSlopeUnit;
+
+    static LRNNX_HD Complex constant(Complex& omega) {
+      if (std::fabs(omega.re) < kLeast && std::fabs(omega.im) < kLeast) omega = {kLeast, 0.0f};
+      return Zoh::inverse(omega);
+    }
+
+    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt) : ZohUpdate(inverse, dt), omega(omega) {
+      const float x = exponent(omega, dt);
+      const float e = exp2_approx(x);
+      const Phase phase = phase_of(omega, dt);
+      const float expm1 = select(std::fabs(x) < kPolynomialEnd, (kLn2 * x) * fma(x, exp2m1_second(x), 1.0f), e - 1.0f);
+      transition = {e - e * phase.one_minus_cos, e * phase.sin};
+      phi = Complex{expm1 - e * phase.one_minus_cos, transition.im} * inverse;
+    }
+
+    LRNNX_HD Complex second() const {
+      const Complex z = (kTwoPi * dt) * omega;
+      const float squared = squared_magnitude(z);
+      const Complex far = {phi.re - dt, phi.im};
+      return select(squared < 0.25f, (dt * dt) * phi2(z, squared), far * inverse);
+    }
+
+    Complex omega;
+
+   private:
+    // The sum of z^k / (k + 2)! for |z| <= 1/2: 0.04 u. As psi below.
+    static LRNNX_HD Complex phi2(Complex z, float squared) {
+      return polynomial(z, squared, 2.75573192e-06f, 2.48015873e-05f, 0.000198412698f, 0.00138888889f, 0.00833333333f,
+                        0.0416666667f, 0.166666667f, 0.5f);
+    }
+  };
+
  private:
   // 1 / A, the same at every step
   static LRNNX_HD Complex inverse(Complex omega) {
     return (0.159154937f * reciprocal_approx(squared_magnitude(omega))) * conj(omega);
   }
 
-  // The sum of (k + 1) / (k + 2)! z^k for |z| <= 1: 0.07 u. Real coefficients take two multiplications each (Knuth, The
-  // Art of Computer Programming 2, 4.6.4): the remainder modulo z^2 - 2 Re(z) z + |z|^2.
+  // The sum of (k + 1) / (k + 2)! z^k for |z| <= 1: 0.07 u.
   static LRNNX_HD Complex psi(Complex z, float squared) {
+    return polynomial(z, squared, 2.29644330e-08f, 2.50521084e-07f, 2.48015873e-06f, 2.20458554e-05f, 0.000173611111f,
+                      0.00119047619f, 0.00694444444f, 0.0333333333f, 0.125f, 0.333333333f, 0.5f);
+  }
+
+  // Coefficients from the highest power on. Real ones take two multiplications each (Knuth, The Art of Computer
+  // Programming 2, 4.6.4): the remainder modulo z^2 - 2 Re(z) z + |z|^2.
+  template <class... Coefficients>
+  static LRNNX_HD Complex polynomial(Complex z, float squared, float highest, float next, Coefficients... rest) {
     const float twice = z.re + z.re;
-    float b = 2.29644330e-08f;  // 11 / 12!
-    float c = 2.50521084e-07f;  // 10 / 11!
+    float b = highest, c = next;
     const auto step = [&](float coefficient) {
-      const float next = c + twice * b;
+      const float above = c + twice * b;
       c = coefficient - squared * b;
-      b = next;
+      b = above;
     };
-    step(2.48015873e-06f);  // 9 / 10!
-    step(2.20458554e-05f);  // 8 / 9!
-    step(0.000173611111f);  // 7 / 8!
-    step(0.00119047619f);   // 6 / 7!
-    step(0.00694444444f);   // 5 / 6!
-    step(0.0333333333f);    // 4 / 5!
-    step(0.125f);           // 3 / 4!
-    step(0.333333333f);     // 2 / 3!
-    step(0.5f);             // 1 / 2!
+    (step(rest), ...);
     return {z.re * b + c, z.im * b};
   }
 };

@@ -17,7 +17,8 @@ struct AdjointTensors {
 
 struct AdjointParameters {
   TimeTensor tensors[AdjointTensors::kCount];
-  const float *A, *C, *delta_bias;
+  const float *A, *delta_bias;
+  const void* C;             // float if fixed
   const float* dlast_state;  // (B, D, N); null: zero
   // (B, splits, D, N) the adjoint leaving each split to the left, and the product of its transitions: if steps add,
   // as (B, splits, D) sums of them.
@@ -27,16 +28,17 @@ struct AdjointParameters {
   std::uint32_t seqlen, tiles;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, stage_bytes;
   bool variable_C, raw_step, softplus;
+  bool bf16;  // of halves: else f16
 };
 
 // Shared memory: for rows of any kind where they lie; two stages, each with C rows, then the slots of the step, dout
 // and, if given, z; in the general kernel the adjoints that a lane keeps between passes.
 template <class Weight, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct AdjointLayout : AdjointTensors {
-  static constexpr bool kAligned = kRowKind == RowKind::aligned;
-  using Tile = ChannelTile<kAligned, kBackwardStateLanes, kChannelsPerLane>;
-  using States = StateTile<kAligned, Tile::kSteps, Weight>;
-  using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
+  static constexpr bool kAligned = !take_lines(kRowKind);
+  using Tile = ChannelTile<kRowKind, kBackwardStateLanes, kChannelsPerLane>;
+  using States = StateTile<kRowKind, Tile::kSteps, Weight>;
+  using Rows = RowsOf<kRowKind, kCount>;
   static constexpr int kRowsBytes = Rows::kSharedBytes;
 
   __host__ __device__ static int state_bytes(int states) { return states * States::kRowBytes; }
@@ -61,8 +63,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
   constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
-  const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
-  const int k = Lanes::state(lane), g = Lanes::channel(lane);
+  const int thread = threadIdx.x;
+  const typename Tile::Place mine(thread);
+  const int k = mine.k;
 
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
   // The leftmost split hands nothing on.
@@ -84,12 +87,12 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   __syncthreads();
   const auto misalignment = [&](int tensor) {
     if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
-    return Tile::misalignment(rows, tensor, last_channel, warp, g);
+    return Tile::misalignment(rows, tensor, last_channel, mine);
   };
   const std::uint32_t skipped =
       misalignment(Layout::kStep) | misalignment(Layout::kDout) << 4 | misalignment(Layout::kZ) << 8;
 
-  const auto clamped_row = [&](int r) { return min(Tile::row(warp, r, g), last_channel); };
+  const auto clamped_row = [&](int r) { return min(mine.row(r), last_channel); };
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * K + k; };
   const auto time_of = [&](int m) { return (first_tile + tiles - 1 - m) * Tile::kSteps; };
 
@@ -101,14 +104,15 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       const std::uint32_t slots = states + state_bytes;
       const auto copy_tensor = [&](std::uint32_t slot, int tensor) {
         Tile::copy(slot, rows, tensor, last_channel, time, left,
-                   kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, warp, lane);
+                   kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, mine);
       };
       copy_tensor(slots, Layout::kStep);
       copy_tensor(slots + slot_bytes, Layout::kDout);
       if (has_z) copy_tensor(slots + 2 * slot_bytes, Layout::kZ);
       if (!kGeneral || p.variable_C) {
-        States::template copy<threads>(states, p.C + (group_row + time) * kParts<T>, passes * kStatesPerPass, p.dstate,
-                                       p.seqlen, left, thread);
+        States::template copy<threads>(states,
+                                       static_cast<const Stored<kRowKind>*>(p.C) + (group_row + time) * kParts<T>,
+                                       passes * kStatesPerPass, p.dstate, p.seqlen, left, thread);
       }
     }
     commit_copies();
@@ -127,7 +131,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         omega[r][j] = load_omega<F>(p.A, weight, valid);
         if constexpr (kGeneral) {
           C_fixed[j] = from_real<T>(0.0f);
-          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(p.C, weight);
+          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(static_cast<const float*>(p.C), weight);
         }
       }
     }
@@ -165,18 +169,22 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   copy(0);
   for (int m = 0; m < tiles; ++m) {
     wait_copies<0>();
+    if (!kGeneral || p.variable_C) {
+      States::template widen_copied<threads>(shared, Layout::kRowsBytes + (m & 1) * p.stage_bytes,
+                                             passes * kStatesPerPass, thread, p.bf16);
+    }
     __syncthreads();
     copy(m + 1);
     const int left = static_cast<int>(p.seqlen - time_of(m));
     const std::uint32_t states = Layout::kRowsBytes + (m & 1) * p.stage_bytes;
-    const std::uint32_t steps = states + state_bytes + Tile::row_offset(Tile::row(warp, 0, g));
+    const std::uint32_t slots = states + state_bytes, steps = slots + Tile::row_offset(mine.first_row);
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const auto load = [&](int tensor) {
-        return Tile::load_copied(shared, steps + tensor * slot_bytes + r * Tile::kLaneRowBytes, k,
-                                 skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
+        return Tile::load_copied(shared, slots + mine.quad + tensor * slot_bytes + r * Tile::kLaneRowBytes,
+                                 skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3, p.bf16);
       };
-      float4 step = load(Layout::kStep), dy = load(Layout::kDout), z;
+      float4 step = load(Layout::kStep), dy = load(Layout::kDout), z = {0.0f, 0.0f, 0.0f, 0.0f};
       if (has_z) z = load(Layout::kZ);
       if (!kAligned) __syncwarp();
       if (!p.raw_step) {
@@ -200,7 +208,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         if (F::kStepsAdd) step_sum[r] += at(step, e);
       }
       if constexpr (kIsComplex<T>) dy = {2.0f * dy.x, 2.0f * dy.y, 2.0f * dy.z, 2.0f * dy.w};
-      const std::uint32_t own = Tile::quad_offset(steps, k) + r * Tile::kLaneRowBytes;
+      const std::uint32_t own = slots + mine.quad + r * Tile::kLaneRowBytes;
       store_quad(shared, own, step);
       store_quad(shared, own + slot_bytes, dy);
     }
@@ -245,8 +253,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
   for (int r = 0; r < R; ++r) {
     const float sum = sum_over_state_lanes<K>(step_sum[r]);
-    if (Tile::row(warp, r, g) > last_channel) continue;
-    const std::int64_t channel = row + Tile::row(warp, r, g);
+    if (mine.row(r) > last_channel) continue;
+    const std::int64_t channel = row + mine.row(r);
     if (F::kStepsAdd && k == 0) p.product[channel] = sum;
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) recall(pass);

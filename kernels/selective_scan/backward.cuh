@@ -16,7 +16,8 @@
 // An input factor f that depends on the state is left out of x, which then is u. Instead
 //                 s1 = g f B,  dB = g f u,  and with v_t = g B u / unit
 //                 s2 += v df/dt,  domega += v df/domega
-// where s2 becomes two sums if deltaA gives the transition a step of its own.
+// where s2 becomes two sums if deltaA gives the transition a step of its own. If not, a discretization's joint update
+// (discretization/update.h) gives the same from what the transition and the factor share.
 //
 // Sums over the block's warps go through a double buffer guarded by mbarriers: a warp's lanes arrive when its part is
 // written, goes on, and waits only one block of quads later, so that warps may drift apart without running loose.
@@ -29,6 +30,7 @@
 
 #include "common/math.h"
 #include "discretization/discretization.h"
+#include "discretization/update.h"
 #include "selective_scan/forward.cuh"
 #include "selective_scan/gate.cuh"
 #include "selective_scan/layout.h"
@@ -50,7 +52,8 @@ struct BackwardTensors {
 
 struct BackwardParameters {
   TimeTensor tensors[BackwardTensors::kCount];
-  const float *A, *B, *C, *D, *delta_bias;
+  const float *A, *D, *delta_bias;
+  const void *B, *C;  // float if fixed
   const float* saved;
   // (B, splits, D, N): the adjoint that enters each time split from the right; null: zero.
   const float* carry;
@@ -58,13 +61,14 @@ struct BackwardParameters {
   // Sums over the block's channels. Either partial sums, (B G, channel_blocks, quads, passes, kStateSumQuads, 32)
   // float4, or, with one block for each group, dB and dC themselves.
   float4* state_sums;
-  float *dB, *dC;
+  void *dB, *dC;
   // Sums over time, (B splits segments, D, N) and (B splits segments, D); B_sums and C_sums for fixed B and C.
   float *A_sums, *B_sums, *C_sums, *D_sums, *bias_sums;
   std::int64_t dim;
   std::uint32_t seqlen, tiles;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, segments;
   bool variable_B, variable_C, softplus;
+  bool bf16;  // of halves: else f16
 };
 
 // Which row of dB or dC, counted from the pass's first state, a lane ends with after the sum over channels, and which
@@ -90,10 +94,10 @@ __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct BackwardLayout : BackwardTensors {
   using Weight = typename Discretization::Weight;
-  static constexpr bool kAligned = kRowKind == RowKind::aligned;
-  using Tile = ChannelTile<kAligned, kBackwardStateLanes, kChannelsPerLane>;
-  using States = StateTile<kAligned, Tile::kSteps, Weight>;
-  using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
+  static constexpr bool kAligned = !take_lines(kRowKind);
+  using Tile = ChannelTile<kRowKind, kBackwardStateLanes, kChannelsPerLane>;
+  using States = StateTile<kRowKind, Tile::kSteps, Weight>;
+  using Rows = RowsOf<kRowKind, kCount>;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
   static constexpr int kUSlot = kSlotBytes, kDoutSlot = 2 * kSlotBytes, kZSlot = 3 * kSlotBytes,
@@ -136,6 +140,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   using Tile = typename Layout::Tile;
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
+  using Update = KernelUpdate<F, kGeneral>;
   constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
   constexpr int kWeightParts = kParts<T>;
   constexpr int kQuadsInSum = kQuadsPerSum<F>;
@@ -150,7 +155,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const std::uint32_t shared_base = shared_address(shared);
   constexpr int threads = kWarps * 32, warps = kWarps;
   const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
-  const int k = Lanes::state(lane), g = Lanes::channel(lane);
+  typename Tile::Place mine(thread);
+  if constexpr (kIsComplex<T>) mine.hold();  // real kernels have no registers to spare
+  const int k = mine.k;
 
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
   const std::uint32_t split = blockIdx.x / p.channel_blocks % p.splits;
@@ -165,7 +172,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
-  float* const saved_here = reinterpret_cast<float*>(shared + Layout::kSavedOffset) + thread;
+  T* const saved_here = reinterpret_cast<T*>(shared + Layout::kSavedOffset) + thread;
   float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::kParametersOffset);
   const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kKeptOffset) + thread;
@@ -182,14 +189,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   __syncthreads();
   const auto misalignment = [&](int tensor) {
     if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
-    return Tile::misalignment(rows, tensor, last_channel, warp, g);
+    return Tile::misalignment(rows, tensor, last_channel, mine);
   };
   const std::uint32_t skipped = misalignment(Layout::kDelta) | misalignment(Layout::kU) << 4 |
                                 misalignment(Layout::kDout) << 8 | misalignment(Layout::kZ) << 12 |
                                 misalignment(Layout::kOut) << 16 | misalignment(Layout::kDeltaA) << 20;
 
-  const auto clamped_row = [&](int r) { return min(Tile::row(warp, r, g), last_channel); };
-  const auto is_valid = [&](int r) { return Tile::row(warp, r, g) <= last_channel; };
+  const auto clamped_row = [&](int r) { return min(mine.row(r), last_channel); };
+  const auto is_valid = [&](int r) { return mine.row(r) <= last_channel; };
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * K + k; };
   // Tiles are counted from the right.
   const auto time_of = [&](int m) { return (first_tile + tiles - 1 - m) * Tile::kSteps; };
@@ -202,7 +209,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     const std::uint32_t stage = shared_base + Layout::kRowsBytes + (m & 1) * Layout::kStageBytes;
     const auto copy = [&](int tensor, int slot) {
       Tile::copy(stage + slot, rows, tensor, last_channel, time, left,
-                 kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, warp, lane);
+                 kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, mine);
     };
     copy(Layout::kDelta, 0);
     copy(Layout::kU, Layout::kUSlot);
@@ -216,15 +223,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const auto copy_saved = [&](int m, int pass) {
     if (m >= tiles) return;
     const std::int64_t save = static_cast<std::int64_t>(batch) * p.tiles + first_tile + tiles - 1 - m;
+    const T* const states = reinterpret_cast<const T*>(p.saved) + (save * p.dim + first_channel) * p.dstate;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const float* const row = p.saved + (save * p.dim + first_channel + clamped_row(r)) * p.dstate * kWeightParts;
+      const T* const row = states + (clamped_row(r) * p.dstate + k);
 #pragma unroll
-      for (int i = 0; i < J * kWeightParts; ++i) {
-        const int n = state_index(pass, i / kWeightParts);
-        const bool valid = n < p.dstate;
-        copy_async_4(shared_address(saved_here + (r * J * kWeightParts + i) * threads),
-                     row + (valid ? n * kWeightParts + i % kWeightParts : 0), valid);
+      for (int j = 0; j < J; ++j) {
+        copy_async<sizeof(T)>(shared_address(saved_here + (r * J + j) * threads), row + (pass * kStatesPerPass + j * K),
+                              state_index(pass, j) < p.dstate);
       }
     }
   };
@@ -237,17 +243,32 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         (group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen + time) * kWeightParts;
     const int states = p.dstate - pass * kStatesPerPass, left = static_cast<int>(p.seqlen - time);
     if (F::kTakesB && (!kGeneral || p.variable_B)) {
-      States::template copy<threads>(target, p.B + first, kStatesPerPass, states, p.seqlen, left, thread);
+      States::template copy<threads>(target, static_cast<const Stored<kRowKind>*>(p.B) + first, kStatesPerPass, states,
+                                     p.seqlen, left, thread);
     }
     if (!kGeneral || p.variable_C) {
-      States::template copy<threads>(target + Layout::kStateTileBytes / 2, p.C + first, kStatesPerPass, states,
+      States::template copy<threads>(target + Layout::kStateTileBytes / 2,
+                                     static_cast<const Stored<kRowKind>*>(p.C) + first, kStatesPerPass, states,
                                      p.seqlen, left, thread);
+    }
+  };
+
+  // Of the pass that comes after (m, pass), once what copy_states() copied for it has landed.
+  const auto widen_states = [&](int m, int pass) {
+    if constexpr (are_halves(kRowKind)) {
+      const std::uint32_t target = Layout::kStatesOffset + ((m * passes + pass + 1) & 1) * Layout::kStateTileBytes;
+      const auto widen = [&](std::uint32_t target) {
+        States::template widen_copied<threads>(shared, target, kStatesPerPass, thread, p.bf16);
+      };
+      if (F::kTakesB && (!kGeneral || p.variable_B)) widen(target);
+      if (!kGeneral || p.variable_C) widen(target + Layout::kStateTileBytes / 2);
     }
   };
 
   // omega, the adjoint that enters from the right, and the sums over time, in registers; in the general kernel kept in
   // shared memory between the passes.
   T omega[R][J], adjoint[R][J], A_sum[R][J];
+  typename Update::Constant constant[R][J];
   T B_sum[J], C_sum[J], B_fixed[J], C_fixed[J];  // of the general kernel
   const auto load_weights = [&](int pass) {
 #pragma unroll
@@ -258,10 +279,11 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
         const bool valid = n < p.dstate;
         omega[r][j] = load_omega<F>(p.A, weight, valid);
+        constant[r][j] = Update::constant(omega[r][j]);
         if constexpr (kGeneral) {
           B_fixed[j] = C_fixed[j] = from_real<T>(0.0f);
-          if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(p.B, weight);
-          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(p.C, weight);
+          if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(static_cast<const float*>(p.B), weight);
+          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(static_cast<const float*>(p.C), weight);
         }
       }
     }
@@ -336,12 +358,18 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         const int n = pass * kStatesPerPass + place.state;
         if ((place.of_B && !F::kTakesB) || (kGeneral && !(place.of_B ? p.variable_B : p.variable_C))) continue;
         if (n >= p.dstate) continue;
-        float* const target = (place.of_B ? p.dB : p.dC) +
-                              (group_row + static_cast<std::int64_t>(n) * p.seqlen + quad * 4) * kWeightParts +
-                              group_of_four;
+        auto* const target = static_cast<Stored<kRowKind>*>(place.of_B ? p.dB : p.dC) +
+                             (group_row + static_cast<std::int64_t>(n) * p.seqlen + quad * 4) * kWeightParts +
+                             group_of_four;
+        if constexpr (are_halves(kRowKind)) {
+          if (quad * 4 < p.seqlen) {
+            store_halves(target, narrow(sum, p.bf16), static_cast<int>(min(p.seqlen - quad * 4, 4u)));
+          }
+        } else {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          if (quad * 4 + e < p.seqlen) target[e * kWeightParts] = at(sum, e);
+          for (int e = 0; e < 4; ++e) {
+            if (quad * 4 + e < p.seqlen) target[e * kWeightParts] = at(sum, e);
+          }
         }
       }
     }
@@ -359,8 +387,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         if (is_valid(r) && n < p.dstate) {
-          const std::int64_t index = (segment_row(segment) + Tile::row(warp, r, g)) * p.dstate + n;
-          if (F::kUsesA) store_weight(p.A_sums, index, A_sum[r][j]);
+          const std::int64_t index = (segment_row(segment) + mine.row(r)) * p.dstate + n;
+          if (F::kUsesA) store_weight(p.A_sums, index, Update::kOmegaUnit * A_sum[r][j]);
           if (F::kTakesB && kGeneral && !p.variable_B) store_weight(p.B_sums, index, B_sum[j]);
           if (kGeneral && !p.variable_C) store_weight(p.C_sums, index, C_sum[j]);
         }
@@ -374,7 +402,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       const float2 sums = channel_sums[r * threads];
       const float D_total = sum_over_state_lanes<K>(sums.x), bias_total = sum_over_state_lanes<K>(sums.y);
       if (k == 0 && is_valid(r)) {
-        const std::int64_t index = segment_row(segment) + Tile::row(warp, r, g);
+        const std::int64_t index = segment_row(segment) + mine.row(r);
         if (p.D_sums != nullptr) p.D_sums[index] = D_total;
         if (p.bias_sums != nullptr) p.bias_sums[index] = bias_total;
       }
@@ -384,11 +412,13 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 
   // Of ragged rows. A line ends in the tile on its right, which was there first.
   int behind[R];
-  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, warp, g, behind);
+  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, mine, behind);
   const auto store_line = [&](int tensor, int ring, int time) {
-    if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, warp, g, behind);
-    Tile::store_line(shared, Layout::kRingsOffset + ring * Layout::kRingBytes, rows, tensor, last_channel, time,
-                     time_of(tiles - 1), min(p.seqlen, time_of(0) + Tile::kSteps), behind, warp, lane);
+    if constexpr (!kAligned) {
+      if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, mine, behind);
+      Tile::store_line(shared, Layout::kRingsOffset + ring * Layout::kRingBytes, rows, tensor, last_channel, time,
+                       time_of(tiles - 1), min(p.seqlen, time_of(0) + Tile::kSteps), behind, mine);
+    }
   };
   const auto store_lines = [&](int time) {
     store_line(Layout::kDu, 1, time);
@@ -401,6 +431,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   copy_states(0, 0);
   commit_copies();
   wait_copies<0>();
+  widen_states(0, -1);
   __syncthreads();
 
   // Where a lane's sums over states go: over x and dy of the quad, which it was the last to read; in the general
@@ -413,13 +444,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   };
   const std::uint32_t sum_target =
       sums_slot(sum_position / (4 * R)) + sum_position / 4 % R * Tile::kLaneRowBytes + (sum_position & 3) * 4;
-  const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
+  const std::uint32_t row_base = Tile::row_offset(mine.first_row);
 
   for (int m = 0; m < tiles; ++m) {
     const std::uint32_t time = time_of(m);
     const int left = static_cast<int>(p.seqlen - time);
-    const std::uint32_t stage = Layout::kRowsBytes + (m & 1) * Layout::kStageBytes + row_base;
-    const std::uint32_t sums_stage = kGeneral ? Layout::kLaneSumsOffset + row_base : stage;
+    const std::uint32_t slots = Layout::kRowsBytes + (m & 1) * Layout::kStageBytes;
+    const std::uint32_t sums_slots = kGeneral ? Layout::kLaneSumsOffset : slots;
+    const std::uint32_t stage = slots + row_base, sums_stage = sums_slots + row_base;
     const bool last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
     float4 Ddy[R];
 
@@ -433,9 +465,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
       for (int r = 0; r < R; ++r) {
 #pragma unroll
-        for (int i = 0; i < J * kWeightParts; ++i) {
-          part(start[0][r][i / kWeightParts], i % kWeightParts) = saved_here[(r * J * kWeightParts + i) * threads];
-        }
+        for (int j = 0; j < J; ++j) start[0][r][j] = saved_here[(r * J + j) * threads];
       }
       __syncwarp();
       if (pass == 0) copy_channels(m + 1);
@@ -445,19 +475,19 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
         for (int r = 0; r < R; ++r) {
           const auto load = [&](int tensor, int slot) {
-            return Tile::load_copied(shared, stage + slot + r * Tile::kLaneRowBytes, k,
-                                     skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3);
+            return Tile::load_copied(shared, slots + mine.quad + slot + r * Tile::kLaneRowBytes,
+                                     skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3, p.bf16);
           };
           float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, Layout::kUSlot),
                  dy = load(Layout::kDout, Layout::kDoutSlot);
-          float4 slope = {1.0f, 1.0f, 1.0f, 1.0f}, dz, z, out, stepA;
-          if (has_z) {
-            z = load(Layout::kZ, Layout::kZSlot);
-            out = load(Layout::kOut, Layout::kOutSlot);
-          }
-          if (has_deltaA) stepA = load(Layout::kDeltaA, Layout::kDeltaASlot);
+          // What is not given is 0: arrays that are set on one path only would go to local memory.
+          constexpr float4 kNone = {0.0f, 0.0f, 0.0f, 0.0f};
+          const float4 z = has_z ? load(Layout::kZ, Layout::kZSlot) : kNone,
+                       out = has_z ? load(Layout::kOut, Layout::kOutSlot) : kNone;
+          float4 slope = {1.0f, 1.0f, 1.0f, 1.0f}, dz = kNone,
+                 stepA = has_deltaA ? load(Layout::kDeltaA, Layout::kDeltaASlot) : kNone;
           if (!kAligned) __syncwarp();
-          const float2 bias_D = bias_and_D[Tile::row(warp, r, g)];
+          const float2 bias_D = bias_and_D[mine.row(r)];
           const float4 u = x;
           if (has_z) {
 #pragma unroll
@@ -479,7 +509,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               }
             }
           }
-          if constexpr (F::kInput == InputFactor::step) {
+          if constexpr (Update::kInput == InputFactor::step) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
           }
@@ -496,20 +526,20 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           float D_part = 0.0f;
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            const bool outside = !kAligned && 4 * k + e >= left;
+            const bool outside = !are_whole_quads(kRowKind) && 4 * k + e >= left;
             D_part = outside ? D_part : fmaf(at(dy, e), at(u, e), D_part);
             at(Ddy[r], e) = p.D != nullptr ? bias_D.y * at(dy, e) : 0.0f;
           }
           channel_sums[r * threads].x += D_part;
 
-          const std::uint32_t own = Tile::quad_offset(stage, k) + r * Tile::kLaneRowBytes;
+          const std::uint32_t own = slots + mine.quad + r * Tile::kLaneRowBytes;
           if (has_z) {
             if constexpr (kAligned) {
               if (is_valid(r) && 4 * k < left) {
-                store_streaming(rows.at(Layout::kDz, Tile::row(warp, r, g), time + 4 * k), dz);
+                Tile::store(rows.at(Layout::kDz, mine.row(r), time + 4 * k), dz, left - 4 * k, p.bf16);
               }
             } else {
-              Tile::put(shared, Layout::kRingsOffset, Tile::row(warp, r, g), k, time, dz);
+              Tile::put(shared, Layout::kRingsOffset, mine.row(r), k, time, dz);
             }
           }
           if (has_deltaA) {
@@ -544,7 +574,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       };
       // The input's step of a quad, which is that of the transition unless deltaA is given.
       const auto load_dt = [&](std::uint32_t quad, float4 step) {
-        return kInputPerState && has_deltaA ? load_quad(shared, quad + Layout::kDeltaASlot) : step;
+        return !Update::kOneStep && has_deltaA ? load_quad(shared, quad + Layout::kDeltaASlot) : step;
       };
       const auto rebuild = [&](std::uint32_t rows, std::uint32_t states, int quad, T(&h)[R][J]) {
         WeightQuad<T> B[J];
@@ -559,9 +589,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           for (int j = 0; j < J; ++j) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-              T input = at(x, e) * B[j].at[e];
-              if constexpr (kInputPerState) input = input * F::input(omega[r][j], at(dt, e));
-              h[r][j] = multiply_add(F::transition(omega[r][j], at(step, e)), h[r][j], input);
+              Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
+              h[r][j] = update.advance(h[r][j], at(x, e) * B[j].at[e]);
             }
           }
         }
@@ -632,18 +661,12 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             const float4 dt = load_dt(here, step);
 #pragma unroll
             for (int j = 0; j < J; ++j) {
-              T transition[4], input[4], h[5], A_part[4];
+              const auto update_of = [&](int e) { return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e)); };
+              Update updates[] = {update_of(0), update_of(1), update_of(2), update_of(3)};
+              T h[5], A_part[4];
               h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
 #pragma unroll
-              for (int e = 0; e < 4; ++e) {
-                transition[e] = F::transition(omega[r][j], at(step, e));
-                T Bx = at(x, e) * B[j].at[e];
-                if constexpr (kInputPerState) {
-                  input[e] = F::input(omega[r][j], at(dt, e));
-                  Bx = Bx * input[e];
-                }
-                h[e + 1] = multiply_add(transition[e], h[e], Bx);
-              }
+              for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].advance(h[e], at(x, e) * B[j].at[e]);
 #pragma unroll
               for (int e = 3; e >= 0; --e) {
                 // Adds to a sum, which starts with the first j or r.
@@ -660,30 +683,23 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                 };
                 const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
                 add_part(J + j, conj(h[e + 1]), at(dy, e));
-                adjoint[r][j] = g_t * conj(transition[e]);
-                const T w = g_t * conj(F::transition_slope(omega[r][j], at(step, e), transition[e])) * conj(h[e]);
-                add_product(1, w, conj(omega[r][j]));
-                A_part[e] = w * at(step, e);
-                if constexpr (kInputPerState) {
-                  const T g_B = g_t * conj(B[j].at[e]);
-                  const T v = g_B * (at(x, e) * (1.0f / F::kSlopeUnit));
-                  const auto slopes = F::input_slopes(omega[r][j], at(dt, e));
-                  add_part(j, g_t * conj(input[e]), at(x, e));
-                  add_product(0, g_B, conj(input[e]));
+                const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e]);
+                adjoint[r][j] = to.state;
+                add_part(j, to.input, at(x, e));
+                add_product(0, to.input, conj(B[j].at[e]));
+                add_product(1, to.step, conj(omega[r][j]));
+                A_part[e] = to.omega;
+                if constexpr (!Update::kOneStep) {
                   if constexpr (kGeneral) {
-                    sum(2) = real_multiply_add(v, conj(slopes.by_step), j == 0 ? 0.0f : sum(2));
+                    sum(2) = real(to.input_step) + (j == 0 ? 0.0f : sum(2));
                     sum(3) = 0.0f;
                   } else {
-                    sum(1) = real_multiply_add(v, conj(slopes.by_step), sum(1));
+                    sum(1) += real(to.input_step);
                   }
-                  A_part[e] = multiply_add(v, conj(slopes.by_omega), A_part[e]);
-                } else {
-                  add_part(j, g_t, at(x, e));
-                  add_product(0, g_t, conj(B[j].at[e]));
                 }
-                if (kAligned) A_sum[r][j] += A_part[e];
+                if (are_whole_quads(kRowKind)) A_sum[r][j] += A_part[e];
               }
-              if constexpr (!kAligned) {
+              if constexpr (!are_whole_quads(kRowKind)) {
                 // The quad in which the row ends: a NaN in the last state is not the past-the-end steps' to spread.
                 const int steps = left - (block * kBlockQuads + quad) * 4;
 #pragma unroll
@@ -706,6 +722,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           }
 
           sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits>(sums, k, [](int bit) { return Lanes::state_mask(bit); });
+          __syncwarp();  // every lane has read x and dy, which the sums take the place of
           float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
           if constexpr (kSumValues == 2) {
             const float2 before = kGeneral && pass > 0 ? *reinterpret_cast<float2*>(target) : float2{0.0f, 0.0f};
@@ -716,7 +733,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           }
 
           if (sums_channels) {
-            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits>(parts, g,
+            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits>(parts, Lanes::channel(lane),
                                                                       [](int bit) { return Lanes::channel_mask(bit); });
           }
           static_assert(8 * J * kWeightParts >> Lanes::kChannelBits == 4 * kStateSumQuads<T>);
@@ -738,7 +755,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                        {parts[4 * i], parts[4 * i + 1], parts[4 * i + 2], parts[4 * i + 3]});
           }
           if (quad % kQuadsInSum == 0) {
-            if (quad == 0 && block == 0) wait_copies<0>();
+            if (quad == 0 && block == 0) {
+              wait_copies<0>();
+              widen_states(m, pass);
+            }
             __syncwarp();
             barrier_arrive(barriers + 8 * (turn & 1));
           }
@@ -754,8 +774,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     __syncwarp();
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const std::uint32_t own = Tile::quad_offset(stage, k) + r * Tile::kLaneRowBytes;
-      const std::uint32_t sums = Tile::quad_offset(sums_stage, k) + r * Tile::kLaneRowBytes;
+      const std::uint32_t own = slots + mine.quad + r * Tile::kLaneRowBytes;
+      const std::uint32_t sums = sums_slots + mine.quad + r * Tile::kLaneRowBytes;
       const float4 s1 = load_quad(shared, sums + sums_slot(0)), s2 = load_quad(shared, sums + sums_slot(1));
       float4 s3 = {0.0f, 0.0f, 0.0f, 0.0f};  // of the input factor's step
       if constexpr (kLaneSums > 2) s3 = load_quad(shared, sums + sums_slot(2));
@@ -765,9 +785,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       float bias_part = 0.0f;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        at(ddeltaA, e) = F::kSlopeUnit * at(s2, e);
-        float dstep = F::kSlopeUnit * at(s3, e) + (has_deltaA ? 0.0f : at(ddeltaA, e));
-        if constexpr (F::kInput == InputFactor::step) {
+        at(ddeltaA, e) = Update::kStepUnit * at(s2, e);
+        float dstep = Update::kStepUnit * at(s3, e) + (has_deltaA ? 0.0f : at(ddeltaA, e));
+        if constexpr (Update::kInput == InputFactor::step) {
           at(du, e) = fmaf(at(dt, e), at(s1, e), at(Ddy[r], e));
           dstep = fmaf(at(u, e), at(s1, e), dstep);
         } else {
@@ -779,13 +799,16 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       channel_sums[r * threads].y += bias_part;
       if constexpr (kAligned) {
         if (is_valid(r) && 4 * k < left) {
-          const int row = Tile::row(warp, r, g);
-          store_streaming(rows.at(Layout::kDu, row, time + 4 * k), du);
-          store_streaming(rows.at(Layout::kDdelta, row, time + 4 * k), ddelta);
-          if (has_deltaA) store_streaming(rows.at(Layout::kDdeltaA, row, time + 4 * k), ddeltaA);
+          const int row = mine.row(r);
+          const auto store = [&](int tensor, float4 quad) {
+            Tile::store(rows.at(tensor, row, time + 4 * k), quad, left - 4 * k, p.bf16);
+          };
+          store(Layout::kDu, du);
+          store(Layout::kDdelta, ddelta);
+          if (has_deltaA) store(Layout::kDdeltaA, ddeltaA);
         }
       } else {
-        const int row = Tile::row(warp, r, g);
+        const int row = mine.row(r);
         Tile::put(shared, Layout::kRingsOffset + Layout::kRingBytes, row, k, time, du);
         Tile::put(shared, Layout::kRingsOffset + 2 * Layout::kRingBytes, row, k, time, ddelta);
         if (has_deltaA) Tile::put(shared, Layout::kRingsOffset + 3 * Layout::kRingBytes, row, k, time, ddeltaA);
@@ -820,7 +843,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
           if (is_valid(r) && n < p.dstate) {
-            store_weight(p.dh0, (batch * p.dim + first_channel + Tile::row(warp, r, g)) * p.dstate + n, adjoint[r][j]);
+            store_weight(p.dh0, (batch * p.dim + first_channel + mine.row(r)) * p.dstate + n, adjoint[r][j]);
           }
         }
       }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/error.h"
+#include "common/half.h"
 
 namespace lrnnx {
 
@@ -29,6 +30,11 @@ constexpr int64_t kPartialBytes = int64_t{32} << 20;
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+
+// Bytes of a thread's buffers for what is stored in 16 bits.
+int64_t buffer_bytes(const lrnnx_selective_scan_problem& p, int64_t steps) {
+  return is_half(p.dtype) ? cpu_buffer_floats(steps) * static_cast<int64_t>(sizeof(float)) : 0;
+}
 
 // Floats in one state: two if it is complex.
 int64_t parts_of(const lrnnx_selective_scan_problem& p) { return p.dtype == LRNNX_C64 ? 2 : 1; }
@@ -81,7 +87,7 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
   if (direction == LRNNX_BACKWARD || (p.options & LRNNX_SAVE_FOR_BACKWARD))
     plan.saved_bytes = blocks * (plan.chunks - 1) * state_floats * vector;
   if (direction == LRNNX_FORWARD) {
-    plan.scratch = round_up((4 * state_floats + 9 * plan.tile) * vector, 256);
+    plan.scratch = round_up((4 * state_floats + 9 * plan.tile) * vector + buffer_bytes(p, plan.tile), 256);
     plan.workspace_bytes = plan.threads * plan.scratch;
     return LRNNX_OK;
   }
@@ -99,8 +105,9 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
 
   plan.sums = round_up(state_floats * lanes * (4 * sizeof(double) + sizeof(float)) + 2 * lanes * sizeof(double), 256);
   const int64_t states = parts * kCpuStates;
-  plan.scratch =
-      round_up((4 * state_floats + (15 + 2 * states) * plan.chunk + states + 2 * states * lanes) * vector, 256);
+  plan.scratch = round_up((4 * state_floats + (15 + 2 * states) * plan.chunk + states + 2 * states * lanes) * vector +
+                              buffer_bytes(p, plan.chunk),
+                          256);
   const int64_t partial = round_up(rows * plan.segment * sizeof(float), 256);
   plan.partial_B_offset = blocks * plan.sums;
   plan.partial_C_offset = plan.partial_B_offset + (variable_B ? partial : 0);
@@ -115,9 +122,9 @@ float* scratch_of_thread(const CpuPlan& plan, void* workspace) {
 }
 
 // Adds the slabs' gradients of a variable B or C over one segment up, slab after slab. A slab has a row for each part
-// of each state, the gradient one row for each state.
-void add_slabs(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, const float* partial, int64_t segment,
-               float* gradient) {
+// of each state, the gradient one row for each state. What is stored in 16 bits is summed in the first slab.
+void add_slabs(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, float* partial, int64_t segment,
+               void* gradient) {
   const int64_t t0 = segment * plan.segment, steps = std::min(plan.segment, p.seqlen - t0);
   const int64_t parts = parts_of(p), rows = p.dstate * parts;
 #pragma omp parallel for num_threads(plan.threads) schedule(static)
@@ -126,11 +133,19 @@ void add_slabs(const CpuPlan& plan, const lrnnx_selective_scan_problem& p, const
     const auto slab = [&](int64_t s) {
       return partial + ((pair * plan.slabs_per_group + s) * rows + row) * plan.segment;
     };
-    float* __restrict sum = gradient + (r / parts * p.seqlen + t0) * parts + r % parts;
-    for (int64_t t = 0; t < steps; ++t) sum[t * parts] = slab(0)[t];
-    for (int64_t s = 1; s < plan.slabs_per_group; ++s) {
-      const float* __restrict term = slab(s);
-      for (int64_t t = 0; t < steps; ++t) sum[t * parts] += term[t];
+    const auto add_slabs_from = [&](int64_t first, float* __restrict sum) {
+      for (int64_t s = first; s < plan.slabs_per_group; ++s) {
+        const float* __restrict term = slab(s);
+        for (int64_t t = 0; t < steps; ++t) sum[t * parts] += term[t];
+      }
+    };
+    if (is_half(p.dtype)) {
+      add_slabs_from(1, slab(0));
+      narrow(p.dtype, slab(0), steps, static_cast<uint16_t*>(gradient) + r * p.seqlen + t0);
+    } else {
+      float* __restrict sum = static_cast<float*>(gradient) + (r / parts * p.seqlen + t0) * parts + r % parts;
+      for (int64_t t = 0; t < steps; ++t) sum[t * parts] = slab(0)[t];
+      add_slabs_from(1, sum);
     }
   }
 }
@@ -211,7 +226,7 @@ lrnnx_status selective_scan_cpu_backward(const CpuImplementation& implementation
   const CpuBackward call = {problem, args, plan};
   const int64_t slabs = problem.groups * plan.slabs_per_group;
   const auto partial = [&](int64_t offset) {
-    return reinterpret_cast<const float*>(static_cast<const char*>(args.workspace) + offset);
+    return reinterpret_cast<float*>(static_cast<char*>(args.workspace) + offset);
   };
   for (int64_t segment = plan.segments - 1; segment >= 0; --segment) {
 #pragma omp parallel for num_threads(plan.threads) schedule(dynamic)
@@ -224,9 +239,9 @@ lrnnx_status selective_scan_cpu_backward(const CpuImplementation& implementation
                          scratch_of_thread(plan, args.workspace));
     }
     if (problem.options & LRNNX_VARIABLE_B)
-      add_slabs(plan, problem, partial(plan.partial_B_offset), segment, static_cast<float*>(args.dB.data));
+      add_slabs(plan, problem, partial(plan.partial_B_offset), segment, args.dB.data);
     if (problem.options & LRNNX_VARIABLE_C)
-      add_slabs(plan, problem, partial(plan.partial_C_offset), segment, static_cast<float*>(args.dC.data));
+      add_slabs(plan, problem, partial(plan.partial_C_offset), segment, args.dC.data);
   }
 #pragma omp parallel for num_threads(plan.threads) schedule(static)
   for (int64_t block = 0; block < plan.blocks; ++block) kernels.finish_backward(call, block);
@@ -236,6 +251,12 @@ lrnnx_status selective_scan_cpu_backward(const CpuImplementation& implementation
 lrnnx_status selective_scan_cpu_memory(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
                                        lrnnx_memory& memory) {
   return selective_scan_cpu_memory(best(), problem, direction, memory);
+}
+
+lrnnx_status selective_scan_cpu_configuration_keys(const lrnnx_selective_scan_problem&, lrnnx_direction,
+                                                   std::string& text) {
+  text = "threads=1.." + std::to_string(kMaxThreads);
+  return LRNNX_OK;
 }
 
 lrnnx_status selective_scan_cpu_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,

@@ -26,6 +26,8 @@ lrnnx_status selective_scan_cpu_memory(const lrnnx_selective_scan_problem& probl
                                        lrnnx_memory& memory);
 lrnnx_status selective_scan_cpu_configuration(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction,
                                               std::string& text);
+lrnnx_status selective_scan_cpu_configuration_keys(const lrnnx_selective_scan_problem& problem,
+                                                   lrnnx_direction direction, std::string& text);
 lrnnx_status selective_scan_cpu_forward(const lrnnx_selective_scan_problem& problem,
                                         const lrnnx_selective_scan_forward_args& args);
 lrnnx_status selective_scan_cpu_backward(const lrnnx_selective_scan_problem& problem,

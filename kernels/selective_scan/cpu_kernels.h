@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "common/half.h"
 #include "discretization/discretization.h"
 #include "selective_scan/cpu_plan.h"
 
@@ -216,10 +217,33 @@ struct Scratch {
 
 float* data(const lrnnx_tensor& tensor) { return static_cast<float*>(tensor.data); }
 
-// From step t of a channel on, in a (batch, dim, seqlen) tensor.
-float* row(const lrnnx_tensor& tensor, const Block& block, int64_t lane, int64_t t) {
-  return data(tensor) + block.batch * tensor.stride_batch + (block.dim + lane) * tensor.stride_dim + t;
-}
+uint16_t* halves(const lrnnx_tensor& tensor) { return static_cast<uint16_t*>(tensor.data); }
+
+// Some steps of the channels of a block, in (batch, dim, seqlen) tensors, as floats: in place, or by way of a buffer
+// where they are stored in 16 bits.
+struct RowAccess {
+  int64_t dtype;
+  const Block& block;
+  int64_t t0, steps;
+
+  const float* read(const lrnnx_tensor& tensor, int64_t lane, float* buffer) const {
+    if (!is_half(dtype)) return data(tensor) + offset(tensor, lane);
+    widen(dtype, halves(tensor) + offset(tensor, lane), steps, buffer);
+    return buffer;
+  }
+  // Where to write; commit() follows.
+  float* target(const lrnnx_tensor& tensor, int64_t lane, float* buffer) const {
+    return is_half(dtype) ? buffer : data(tensor) + offset(tensor, lane);
+  }
+  void commit(const lrnnx_tensor& tensor, int64_t lane, const float* buffer) const {
+    if (is_half(dtype)) narrow(dtype, buffer, steps, halves(tensor) + offset(tensor, lane));
+  }
+
+ private:
+  int64_t offset(const lrnnx_tensor& tensor, int64_t lane) const {
+    return block.batch * tensor.stride_batch + (block.dim + lane) * tensor.stride_dim + t0;
+  }
+};
 
 // From a block's first channel on, in a (dim, dstate) tensor and, of its batch, in a (batch, dim, dstate) tensor.
 template <class T>
@@ -253,14 +277,44 @@ int64_t saved_offset(const CpuPlan& plan, const lrnnx_selective_scan_problem& p,
   return ((block.batch * plan.blocks + block.index) * (plan.chunks - 1) + chunk - 1) * p.dstate * kParts<T> * kLanes;
 }
 
-// What every pass over a block reads: A prepared, and B and C, from the block's group on where variable.
+// Buffers for the steps of a tile or chunk, null unless tensors are stored in 16 bits.
+struct Buffers {
+  float* rows[kCpuRowBuffers];
+  float *B, *C;
+};
+
+Buffers take_buffers(const lrnnx_selective_scan_problem& p, int64_t steps, Scratch& scratch) {
+  if (!is_half(p.dtype)) return {};
+  float* next = scratch.take(cpu_buffer_floats(steps) / kLanes);
+  const auto take = [&](int64_t count) { return std::exchange(next, next + count * steps); };
+  Buffers buffers{};
+  for (float*& row : buffers.rows) row = take(1);
+  buffers.B = take(kCpuStates);
+  buffers.C = take(kCpuStates);
+  return buffers;
+}
+
+// B or C of all states: vectors of the lanes' own if fixed, else rows of the block's group, in 16 bits if there is a
+// buffer.
+struct Matrix {
+  const void* values;
+  float* buffer;
+};
+
+// What every pass over a block reads: A prepared, and B and C.
 struct Weights {
-  const float *omega, *B, *C;
+  const float* omega;
+  Matrix B, C;
 };
 
 template <class D, class T, bool variable_B, bool variable_C, class Args>
-Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args, const Block& block, Scratch& scratch) {
+Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args, const Block& block,
+                        const Buffers& buffers, Scratch& scratch) {
   const int64_t group = (block.batch * p.groups + block.group) * p.dstate * p.seqlen * kParts<T>;
+  const auto variable = [&](const lrnnx_tensor& tensor, float* buffer) -> Matrix {
+    if (is_half(p.dtype)) return {halves(tensor) + group, buffer};
+    return {data(tensor) + group, nullptr};
+  };
   const auto fixed = [&](const lrnnx_tensor& tensor, bool given) {
     float* values = scratch.take(p.dstate * kParts<T>);
     if (given)
@@ -276,8 +330,16 @@ Weights prepare_weights(const lrnnx_selective_scan_problem& p, const Args& args,
     store_number(at, per_lane<Number<T>, D::prepare>(load_number<T>(at)));
   }
   return {.omega = omega,
-          .B = variable_B ? data(args.B) + group : fixed(args.B, D::kTakesB),
-          .C = variable_C ? data(args.C) + group : fixed(args.C, true)};
+          .B = variable_B ? variable(args.B, buffers.B) : Matrix{fixed(args.B, D::kTakesB), nullptr},
+          .C = variable_C ? variable(args.C, buffers.C) : Matrix{fixed(args.C, true), nullptr}};
+}
+
+// Widens `count` rows of `steps` numbers into the buffer of a matrix.
+void widen_rows(const lrnnx_selective_scan_problem& p, const Matrix& matrix, int64_t n, int64_t count, int64_t t0,
+                int64_t steps) {
+  for (int64_t k = 0; k < count; ++k)
+    widen(p.dtype, static_cast<const uint16_t*>(matrix.values) + (n + k) * p.seqlen + t0, steps,
+          matrix.buffer + k * steps);
 }
 
 // B or C for `count` states from n on: a number a step that the lanes share, or one a lane that the steps share.
@@ -285,8 +347,17 @@ template <class T, bool variable, int64_t count>
 struct Coefficients {
   const float* rows;
   int64_t stride;
-  LRNNX_INLINE Coefficients(const float* all, int64_t seqlen, int64_t n, int64_t t0)
-      : rows(all + (n * seqlen + t0) * kParts<T>), stride(seqlen * kParts<T>) {}
+  LRNNX_INLINE Coefficients(const lrnnx_selective_scan_problem& p, const Matrix& matrix, int64_t n, int64_t t0,
+                            int64_t steps) {
+    if (matrix.buffer) {
+      widen_rows(p, matrix, n, count, t0, steps);
+      rows = matrix.buffer;
+      stride = steps;
+    } else {
+      rows = static_cast<const float*>(matrix.values) + (n * p.seqlen + t0) * kParts<T>;
+      stride = p.seqlen * kParts<T>;
+    }
+  }
   LRNNX_INLINE auto at(int64_t k, int64_t t) const {
     const float* number = rows + k * stride + t * kParts<T>;
     if constexpr (kParts<T> == 1)
@@ -299,7 +370,8 @@ struct Coefficients {
 template <class T, int64_t count>
 struct Coefficients<T, false, count> {
   Number<T> values[count];
-  LRNNX_INLINE Coefficients(const float* all, int64_t, int64_t n, int64_t) {
+  LRNNX_INLINE Coefficients(const lrnnx_selective_scan_problem&, const Matrix& matrix, int64_t n, int64_t, int64_t) {
+    const float* all = static_cast<const float*>(matrix.values);
     for (int64_t k = 0; k < count; ++k) values[k] = load_number<T>(all + (n + k) * kParts<T> * kLanes);
   }
   LRNNX_INLINE Number<T> at(int64_t k, int64_t) const { return values[k]; }
@@ -375,9 +447,10 @@ struct ForwardTile {
 };
 
 template <class D, class T, bool variable_B, bool variable_C, int64_t count>
-void advance(const Weights& w, const ForwardTile& tile, int64_t seqlen, int64_t n, float* states) {
-  const Coefficients<T, variable_B, count> B(w.B, seqlen, n, tile.t0);
-  const Coefficients<T, variable_C, count> C(w.C, seqlen, n, tile.t0);
+void advance(const lrnnx_selective_scan_problem& p, const Weights& w, const ForwardTile& tile, int64_t n,
+             float* states) {
+  const Coefficients<T, variable_B, count> B(p, w.B, n, tile.t0, tile.steps);
+  const Coefficients<T, variable_C, count> C(p, w.C, n, tile.t0, tile.steps);
   constexpr int64_t kStride = kParts<T> * kLanes;
   Number<T> h[count], omega[count];
   for (int64_t k = 0; k < count; ++k) {
@@ -403,7 +476,8 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
   const auto& [p, args, plan] = call;
   const Block block = block_at(plan, batch, index);
   Scratch scratch{memory};
-  const Weights w = prepare_weights<D, T, variable_B, variable_C>(p, args, block, scratch);
+  const Buffers buffers = take_buffers(p, plan.tile, scratch);
+  const Weights w = prepare_weights<D, T, variable_B, variable_C>(p, args, block, buffers, scratch);
   const int64_t state_floats = p.dstate * kParts<T> * kLanes;
   float* h = scratch.take(p.dstate * kParts<T>);
   float *dtA = scratch.take(plan.tile), *dt = scratch.take(plan.tile), *x = scratch.take(plan.tile),
@@ -422,16 +496,18 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
     if (t0 > 0 && t0 % plan.chunk == 0 && (p.options & LRNNX_SAVE_FOR_BACKWARD))
       copy(h, state_floats, static_cast<float*>(args.saved) + saved_offset<T>(plan, p, block, t0 / plan.chunk));
 
+    const RowAccess row{p.dtype, block, t0, steps};
     for (int64_t i = 0; i < block.width; ++i) {
       const int64_t at = i * plan.tile;
-      add_bias(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), steps, dt_rows + at);
-      if (args.deltaA.data) copy(row(args.deltaA, block, i, t0), steps, dtA_rows + at);
-      if (args.z.data) copy(row(args.z, block, i, t0), steps, z_rows + at);
+      float* buffer = buffers.rows[0];
+      add_bias(row.read(args.delta, i, buffer), of_channel(args.delta_bias, block, i), steps, dt_rows + at);
+      if (args.deltaA.data) copy(row.read(args.deltaA, i, buffer), steps, dtA_rows + at);
+      if (args.z.data) copy(row.read(args.z, i, buffer), steps, z_rows + at);
     }
     if (p.options & LRNNX_DELTA_SOFTPLUS) apply_softplus(dt_rows, plan.tile * kLanes);
     if (args.z.data) apply_silu(z_rows, plan.tile * kLanes);
     for (int64_t i = 0; i < block.width; ++i)
-      multiply_input<D>(dt_rows + i * plan.tile, row(args.u, block, i, t0), steps, x_rows + i * plan.tile);
+      multiply_input<D>(dt_rows + i * plan.tile, row.read(args.u, i, buffers.rows[0]), steps, x_rows + i * plan.tile);
     tile_from_rows(args.deltaA.data ? dtA_rows : dt_rows, plan.tile, dtA);
     tile_from_rows(x_rows, plan.tile, x);
     if constexpr (D::kInput == InputFactor::per_state) tile_from_rows(dt_rows, plan.tile, dt);
@@ -440,14 +516,14 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
     const ForwardTile tile = {.t0 = t0, .steps = steps, .dtA = dtA, .dt = dt, .x = x, .y = y};
     int64_t n = 0;
     for (; n + kCpuStates <= p.dstate; n += kCpuStates)
-      advance<D, T, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, h);
-    for (; n < p.dstate; ++n) advance<D, T, variable_B, variable_C, 1>(w, tile, p.seqlen, n, h);
+      advance<D, T, variable_B, variable_C, kCpuStates>(p, w, tile, n, h);
+    for (; n < p.dstate; ++n) advance<D, T, variable_B, variable_C, 1>(p, w, tile, n, h);
 
     rows_from_tile(y, plan.tile, y_rows);
     for (int64_t i = 0; i < block.width; ++i) {
-      const float* __restrict u = row(args.u, block, i, t0);
+      const float* __restrict u = row.read(args.u, i, buffers.rows[0]);
       const float* __restrict sum = y_rows + i * plan.tile;
-      float* __restrict out = row(args.out, block, i, t0);
+      float* __restrict out = row.target(args.out, i, buffers.rows[1]);
       const float skip = of_channel(args.D, block, i);
       if (args.D.data)
         for (int64_t t = 0; t < steps; ++t) out[t] = kReadout<T> * sum[t] + skip * u[t];
@@ -455,9 +531,11 @@ void forward_block(const CpuForward& call, int64_t batch, int64_t index, float* 
         for (int64_t t = 0; t < steps; ++t) out[t] = kReadout<T> * sum[t];
       if (args.z.data) {
         const float* __restrict gate = z_rows + i * plan.tile;
-        float* __restrict out_z = row(args.out_z, block, i, t0);
+        float* __restrict out_z = row.target(args.out_z, i, buffers.rows[2]);
         for (int64_t t = 0; t < steps; ++t) out_z[t] = out[t] * gate[t];
+        row.commit(args.out_z, i, out_z);
       }
+      row.commit(args.out, i, out);
     }
   }
   if (args.last_state.data) scatter<T>(h, block.width, p.dstate, states<T>(args.last_state, p, block));
@@ -524,10 +602,10 @@ LRNNX_INLINE void add_products(const float* products, const BackwardTile& tile, 
 }
 
 template <class D, class T, bool variable_B, bool variable_C, int64_t count>
-void retreat(const Weights& w, const BackwardTile& tile, int64_t seqlen, int64_t n, const float* before,
-             const Sums& sums) {
-  const Coefficients<T, variable_B, count> B(w.B, seqlen, n, tile.t0);
-  const Coefficients<T, variable_C, count> C(w.C, seqlen, n, tile.t0);
+void retreat(const lrnnx_selective_scan_problem& p, const Weights& w, const BackwardTile& tile, int64_t n,
+             const float* before, const Sums& sums) {
+  const Coefficients<T, variable_B, count> B(p, w.B, n, tile.t0, tile.steps);
+  const Coefficients<T, variable_C, count> C(p, w.C, n, tile.t0, tile.steps);
   constexpr int64_t kStride = kParts<T> * kLanes;
   float* __restrict states = tile.states, * __restrict transitions = tile.transitions;
 
@@ -634,30 +712,34 @@ struct BackwardRows {
 
 // dt, dtA, x and dy; writes dz.
 template <class D>
-void prepare_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_t steps, const BackwardRows& rows) {
+void prepare_rows(const CpuBackward& call, const RowAccess& row, const Buffers& buffers, const BackwardRows& rows) {
   const auto& [p, args, plan] = call;
+  const Block& block = row.block;
+  const int64_t steps = row.steps;
   const bool through_softplus = p.options & LRNNX_DELTA_SOFTPLUS, gated = args.z.data != nullptr;
   for (int64_t i = 0; i < block.width; ++i) {
     const int64_t at = i * plan.chunk;
-    add_bias(row(args.delta, block, i, t0), of_channel(args.delta_bias, block, i), steps, rows.dt + at);
-    if (args.deltaA.data) copy(row(args.deltaA, block, i, t0), steps, rows.dtA + at);
-    if (gated) copy(row(args.z, block, i, t0), steps, rows.gate + at);
+    float* buffer = buffers.rows[0];
+    add_bias(row.read(args.delta, i, buffer), of_channel(args.delta_bias, block, i), steps, rows.dt + at);
+    if (args.deltaA.data) copy(row.read(args.deltaA, i, buffer), steps, rows.dtA + at);
+    if (gated) copy(row.read(args.z, i, buffer), steps, rows.gate + at);
   }
   if (through_softplus) apply_softplus(rows.dt, rows.dt_slope, plan.chunk * kLanes);
   if (gated) apply_silu(rows.gate, rows.gate_slope, plan.chunk * kLanes);
   for (int64_t i = 0; i < block.width; ++i) {
     const int64_t at = i * plan.chunk;
-    multiply_input<D>(rows.dt + at, row(args.u, block, i, t0), steps, rows.x + at);
-    const float* __restrict dout = row(args.dout, block, i, t0);
+    multiply_input<D>(rows.dt + at, row.read(args.u, i, buffers.rows[0]), steps, rows.x + at);
+    const float* __restrict dout = row.read(args.dout, i, buffers.rows[0]);
     float* __restrict dy = rows.dy + at;
     if (gated) {
       const float* __restrict gate = rows.gate + at, * __restrict slope = rows.gate_slope + at;
-      const float* __restrict out = row(args.out, block, i, t0);
-      float* __restrict dz = row(args.dz, block, i, t0);
+      const float* __restrict out = row.read(args.out, i, buffers.rows[1]);
+      float* __restrict dz = row.target(args.dz, i, buffers.rows[2]);
       for (int64_t t = 0; t < steps; ++t) {
         dy[t] = dout[t] * gate[t];
         dz[t] = dout[t] * out[t] * slope[t];
       }
+      row.commit(args.dz, i, dz);
     } else {
       copy(dout, steps, dy);
     }
@@ -666,21 +748,25 @@ void prepare_rows(const CpuBackward& call, const Block& block, int64_t t0, int64
 
 // du, ddelta, ddeltaA, and the sums for D and delta_bias.
 template <class D>
-void finish_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_t steps, const BackwardRows& rows,
+void finish_rows(const CpuBackward& call, const RowAccess& row, const Buffers& buffers, const BackwardRows& rows,
                  const Sums& sums) {
   const auto& [p, args, plan] = call;
+  const Block& block = row.block;
+  const int64_t steps = row.steps;
   for (int64_t i = 0; i < block.width; ++i) {
     const int64_t at = i * plan.chunk;
-    const float* __restrict u = row(args.u, block, i, t0);
+    const float* __restrict u = row.read(args.u, i, buffers.rows[0]);
     const float* __restrict dt = rows.dt + at, * __restrict slope = rows.dt_slope + at, * __restrict dy = rows.dy + at;
     const float* __restrict dx = rows.dx + at, * __restrict ddt = rows.ddt + at, * __restrict ddtA = rows.ddtA + at;
-    float* __restrict du = row(args.du, block, i, t0), * __restrict ddelta = row(args.ddelta, block, i, t0);
+    float* __restrict du = row.target(args.du, i, buffers.rows[1]), * __restrict ddelta =
+                                                                        row.target(args.ddelta, i, buffers.rows[2]);
     const float skip = of_channel(args.D, block, i);
     const float own_dtA = args.deltaA.data ? 0.0f : D::kSlopeUnit;
 
     if (args.deltaA.data) {
-      float* __restrict ddeltaA = row(args.ddeltaA, block, i, t0);
+      float* __restrict ddeltaA = row.target(args.ddeltaA, i, buffers.rows[3]);
       for (int64_t t = 0; t < steps; ++t) ddeltaA[t] = D::kSlopeUnit * ddtA[t];
+      row.commit(args.ddeltaA, i, ddeltaA);
     }
     float sum_D = 0.0f, sum_bias = 0.0f;
 #pragma omp simd reduction(+ : sum_D, sum_bias)
@@ -695,6 +781,8 @@ void finish_rows(const CpuBackward& call, const Block& block, int64_t t0, int64_
       sum_D += u[t] * dy[t];
       sum_bias += by_delta;
     }
+    row.commit(args.du, i, du);
+    row.commit(args.ddelta, i, ddelta);
     sums.skip[i] += static_cast<double>(sum_D);
     sums.bias[i] += static_cast<double>(sum_bias);
   }
@@ -706,7 +794,8 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
   const Block block = block_at(plan, batch, index);
   const Sums sums = sums_of<T>(call, block);
   Scratch scratch{memory};
-  const Weights w = prepare_weights<D, T, variable_B, variable_C>(p, args, block, scratch);
+  const Buffers buffers = take_buffers(p, plan.chunk, scratch);
+  const Weights w = prepare_weights<D, T, variable_B, variable_C>(p, args, block, buffers, scratch);
   const int64_t state_floats = p.dstate * kParts<T> * kLanes;
   float* before = scratch.take(p.dstate * kParts<T>);
   float *dtA = scratch.take(plan.chunk), *dt = scratch.take(plan.chunk), *x = scratch.take(plan.chunk),
@@ -760,7 +849,8 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
     tile.steps = p.seqlen - tile.t0 < plan.chunk ? p.seqlen - tile.t0 : plan.chunk;
     if constexpr (variable_B) tile.dB = partial_at(plan.partial_B_offset, tile.t0 - segment * plan.segment);
     if constexpr (variable_C) tile.dC = partial_at(plan.partial_C_offset, tile.t0 - segment * plan.segment);
-    prepare_rows<D>(call, block, tile.t0, tile.steps, rows);
+    const RowAccess row{p.dtype, block, tile.t0, tile.steps};
+    prepare_rows<D>(call, row, buffers, rows);
     tile_from_rows(args.deltaA.data ? rows.dtA : rows.dt, plan.chunk, dtA);
     tile_from_rows(rows.x, plan.chunk, x);
     tile_from_rows(rows.dy, plan.chunk, dy);
@@ -777,13 +867,13 @@ void backward_block(const CpuBackward& call, int64_t batch, int64_t index, int64
 
     int64_t n = 0;
     for (; n + kCpuStates <= p.dstate; n += kCpuStates)
-      retreat<D, T, variable_B, variable_C, kCpuStates>(w, tile, p.seqlen, n, state, sums);
-    for (; n < p.dstate; ++n) retreat<D, T, variable_B, variable_C, 1>(w, tile, p.seqlen, n, state, sums);
+      retreat<D, T, variable_B, variable_C, kCpuStates>(p, w, tile, n, state, sums);
+    for (; n < p.dstate; ++n) retreat<D, T, variable_B, variable_C, 1>(p, w, tile, n, state, sums);
 
     rows_from_tile(tile.dx, plan.chunk, rows.dx);
     rows_from_tile(tile.ddtA, plan.chunk, rows.ddtA);
     if constexpr (D::kInput == InputFactor::per_state) rows_from_tile(tile.ddt, plan.chunk, rows.ddt);
-    finish_rows<D>(call, block, tile.t0, tile.steps, rows, sums);
+    finish_rows<D>(call, row, buffers, rows, sums);
   }
   if (segment == 0 && args.dh0.data) scatter<T>(sums.carry, block.width, p.dstate, states<T>(args.dh0, p, block));
 }

@@ -21,6 +21,11 @@ inline constexpr int64_t kCpuTileUnit = 32;
 // States that a pass advances together, to hide the latency of their recurrences.
 inline constexpr int64_t kCpuStates = 4;
 
+// Floats through which a thread reads and writes `steps` of tensors that are stored in 16 bits: rows of (batch, dim,
+// seqlen) tensors, and B and C of the states of a pass.
+inline constexpr int64_t kCpuRowBuffers = 4;
+constexpr int64_t cpu_buffer_floats(int64_t steps) { return (kCpuRowBuffers + 2 * kCpuStates) * steps; }
+
 struct CpuPlan {
   int64_t group_dim;         // channels of a group
   int64_t blocks_per_group;  // its blocks of channels

@@ -6,6 +6,7 @@
 
 #include "common/cuda_status.h"
 #include "common/error.h"
+#include "common/half.h"
 #include "selective_scan/cuda.h"
 #include "selective_scan/cuda_functors.h"
 #include "selective_scan/launch.h"
@@ -38,7 +39,10 @@ template <class F>
 lrnnx_status launch_forward_of(const lrnnx_selective_scan_problem& problem,
                                const lrnnx_selective_scan_forward_args& args, const ForwardConfiguration& configuration,
                                const Device& device) {
-  return launch_forward<F>(problem, args, configuration, device);
+  if constexpr (std::is_same_v<typename F::Weight, float>) {
+    if (is_half(problem.dtype)) return launch_forward<F, Storage::halves>(problem, args, configuration, device);
+  }
+  return launch_forward<F, Storage::floats>(problem, args, configuration, device);
 }
 template <class F>
 lrnnx_status launch_forward_of(const lrnnx_selective_scan_problem& problem,
@@ -51,7 +55,10 @@ template <class F>
 lrnnx_status launch_backward_of(const lrnnx_selective_scan_problem& problem,
                                 const lrnnx_selective_scan_backward_args& args,
                                 const BackwardConfiguration& configuration, const Device& device) {
-  return launch_backward<F>(problem, args, configuration, device);
+  if constexpr (std::is_same_v<typename F::Weight, float>) {
+    if (is_half(problem.dtype)) return launch_backward<F, Storage::halves>(problem, args, configuration, device);
+  }
+  return launch_backward<F, Storage::floats>(problem, args, configuration, device);
 }
 template <class F>
 lrnnx_status launch_backward_of(const lrnnx_selective_scan_problem& problem,
@@ -169,6 +176,14 @@ lrnnx_status selective_scan_cuda_configuration(const lrnnx_selective_scan_proble
     text = cuda::to_string(configuration);
     return LRNNX_OK;
   });
+}
+
+// Asks no device.
+lrnnx_status selective_scan_cuda_configuration_keys(const lrnnx_selective_scan_problem& problem,
+                                                    lrnnx_direction direction, std::string& text) {
+  text = cuda::has_single_state(problem) ? cuda::single_state_configuration_keys(problem)
+                                         : cuda::configuration_keys(problem, direction);
+  return LRNNX_OK;
 }
 
 lrnnx_status selective_scan_cuda_forward(const lrnnx_selective_scan_problem& problem,

@@ -14,17 +14,23 @@ struct RealOf<Functor<Weight>> {
   using type = Functor<float>;
 };
 
+namespace detail {
+template <template <class> class Functor, bool takes_complex, class Visit>
+lrnnx_status visit_functor([[maybe_unused]] bool complex, Visit visit) {
+  if constexpr (takes_complex) {
+    if (complex) return visit(Functor<Complex>());
+  }
+  return visit(Functor<float>());
+}
+}  // namespace detail
+
 // Calls visit(functor) with an object of the functor's type and returns its status. The problem is valid.
 template <class Visit>
 lrnnx_status with_functor(const lrnnx_selective_scan_problem& problem, Visit visit) {
-  const bool complex = problem.dtype == LRNNX_C64;
   switch (problem.discretization) {
 #define LRNNX_DISCRETIZATION(enumerator, name, Functor, takes_real, takes_complex) \
   case LRNNX_##enumerator:                                                         \
-    if constexpr (takes_complex) {                                                 \
-      if (complex) return visit(Functor<Complex>());                               \
-    }                                                                              \
-    return visit(Functor<float>());
+    return detail::visit_functor<Functor, takes_complex>(problem.dtype == LRNNX_C64, visit);
 #include "lrnnx/discretizations.def"
   }
   return LRNNX_INVALID_ARGUMENT;

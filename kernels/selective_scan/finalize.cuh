@@ -51,9 +51,10 @@ __global__ void finalize_time_sums(const __grid_constant__ TimeSums p) {
 
 struct StateSums {
   const float4* parts;  // (B G, channel_blocks, quads, passes, kStateSumQuads, 32), 32 in the lanes' order
-  float *dB, *dC;       // null where B or C is fixed
+  void *dB, *dC;        // null where B or C is fixed
   std::int64_t batch_groups, channel_blocks, quads, passes, dstate, seqlen;
-  bool vector;
+  bool vector;        // float quads are 16-byte aligned
+  bool halves, bf16;  // how dB and dC are stored
 };
 
 // One thread a (batch and group, quad, pass, group of four, lane).
@@ -68,7 +69,7 @@ __global__ void finalize_state_sums(const __grid_constant__ StateSums p) {
   const std::int64_t pass = place / 32 / kFours % p.passes, time = place / 32 / kFours / p.passes * 4;
   const StateSumPlace sum_place = state_sum_place<Weight>(static_cast<int>(place & 31));
   const std::int64_t n = pass * kStatesPerPass + sum_place.state;
-  float* const tensor = sum_place.of_B ? p.dB : p.dC;
+  void* const tensor = sum_place.of_B ? p.dB : p.dC;
   if (tensor == nullptr || n >= p.dstate || time >= p.seqlen) return;
 
   const float4* source = p.parts + batch_group * p.channel_blocks * per_block + place;
@@ -78,13 +79,19 @@ __global__ void finalize_state_sums(const __grid_constant__ StateSums p) {
     const float4 part = __ldcs(source + block * per_block);
     sum = {sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w};
   }
-  float* const target = tensor + ((batch_group * p.dstate + n) * p.seqlen + time) * kFours + four;
+  const std::int64_t first = ((batch_group * p.dstate + n) * p.seqlen + time) * kFours + four;
+  const int left = static_cast<int>(min(p.seqlen - time, std::int64_t{4}));
+  if (kFours == 1 && p.halves) {
+    store_halves(static_cast<std::uint16_t*>(tensor) + first, narrow(sum, p.bf16), left);
+    return;
+  }
+  float* const target = static_cast<float*>(tensor) + first;
   if (kFours == 1 && p.vector) {
     *reinterpret_cast<float4*>(target) = sum;
   } else {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      if (time + e < p.seqlen) target[e * kFours] = at(sum, e);
+      if (e < left) target[e * kFours] = at(sum, e);
     }
   }
 }

@@ -12,14 +12,20 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/math.h"
 #include "discretization/discretization.h"
+#include "discretization/update.h"
 #include "selective_scan/gate.cuh"
 #include "selective_scan/layout.h"
 #include "selective_scan/tile.cuh"
 
 namespace lrnnx::cuda {
+
+// The general kernels take a deltaA, whose step is the transition's alone.
+template <class F, bool kGeneral>
+using KernelUpdate = std::conditional_t<kGeneral, SeparateUpdate<F>, JointUpdate<F>>;
 
 struct ForwardTensors {
   enum : int { kDelta, kU, kZ, kDeltaA, kOut, kOutZ, kCount };
@@ -27,13 +33,15 @@ struct ForwardTensors {
 
 struct ForwardParameters {
   TimeTensor tensors[ForwardTensors::kCount];
-  const float *A, *B, *C, *D, *delta_bias, *h0;  // D, delta_bias, h0: null when absent
-  float *last_state, *saved;                     // null when not asked for
+  const float *A, *D, *delta_bias, *h0;  // D, delta_bias, h0: null when absent
+  const void *B, *C;                     // float if fixed
+  float *last_state, *saved;             // null when not asked for
   std::int64_t dim;
   std::uint32_t seqlen;
   std::int32_t dstate, groups, channels_per_group, channel_blocks;
   std::int32_t stages, stage_bytes;
   bool variable_B, variable_C, softplus;
+  bool bf16;  // of halves: else f16
 };
 
 // Shared memory: for rows of any kind where they lie; the stages, at multiples of 256 bytes as swizzling wants, each
@@ -42,10 +50,10 @@ struct ForwardParameters {
 // input's step; in the general kernel the states that a lane keeps between passes.
 template <class Weight, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct ForwardLayout : ForwardTensors {
-  static constexpr bool kAligned = kRowKind == RowKind::aligned;
-  using Tile = ChannelTile<kAligned, kStateLanes, kChannelsPerLane>;
-  using States = StateTile<kAligned, Tile::kSteps, Weight>;
-  using Rows = BlockRows<kRowKind != RowKind::any, kCount>;
+  static constexpr bool kAligned = !take_lines(kRowKind);
+  using Tile = ChannelTile<kRowKind, kStateLanes, kChannelsPerLane>;
+  using States = StateTile<kRowKind, Tile::kSteps, Weight>;
+  using Rows = RowsOf<kRowKind, kCount>;
   static constexpr int kRowsBytes = Rows::kSharedBytes;
 
   __host__ __device__ static int state_bytes(int states) { return 2 * states * States::kRowBytes; }
@@ -80,9 +88,10 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kStatesPerPass / kStateLanes;
   static_assert(!kGeneral || R == 1);
-  constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
+  using Update = KernelUpdate<F, kGeneral>;
   // Quads of a tile that are unrolled: the instructions of longer runs overflow the instruction cache.
-  constexpr bool kLong = kIsComplex<T> || (kInputPerState && F::kStepsAdd);  // more than one exponential
+  constexpr bool kLong =
+      kIsComplex<T> || (F::kInput == InputFactor::per_state && F::kStepsAdd);  // more than one exponential
   constexpr int kBlockUpdates = kIsComplex<T> ? 32 : 64;
   constexpr int kBlockQuads = kLong ? kBlockUpdates / (4 * R * J) : Tile::kQuads;
   constexpr int kBlockBits = log2_of(kBlockQuads);
@@ -90,8 +99,9 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
   constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
-  const int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
-  const int k = Lanes::state(lane), g = Lanes::channel(lane);
+  const int thread = threadIdx.x;
+  const typename Tile::Place mine(thread);
+  const int k = mine.k;
 
   const BlockPlace place(blockIdx.x % p.channel_blocks, blockIdx.x / p.channel_blocks, p.groups, p.channels_per_group,
                          warps * Tile::kWarpChannels);
@@ -109,12 +119,13 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   __syncthreads();
   // The lane's constants and states, in registers; in the general kernel kept in shared memory between the passes.
   T omega[R][J], h[R][J], B_fixed[J], C_fixed[J];
+  typename Update::Constant constant[R][J];
   float D[R], bias[R];
   float* const kept =
       reinterpret_cast<float*>(shared + Layout::kept_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA)) + thread;
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * kStateLanes + k; };
-  const auto is_valid = [&](int r) { return Tile::row(warp, r, g) <= last_channel; };
-  const auto clamped_row = [&](int r) { return min(Tile::row(warp, r, g), last_channel); };
+  const auto is_valid = [&](int r) { return mine.row(r) <= last_channel; };
+  const auto clamped_row = [&](int r) { return min(mine.row(r), last_channel); };
   const auto channel = [&](int r) { return first_channel + clamped_row(r); };
   const auto load_weights = [&](int pass) {
 #pragma unroll
@@ -125,10 +136,11 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         const std::int64_t weight = channel(r) * p.dstate + n;
         const bool valid = n < p.dstate;
         omega[r][j] = load_omega<F>(p.A, weight, valid);
+        constant[r][j] = Update::constant(omega[r][j]);
         if constexpr (kGeneral) {
           B_fixed[j] = C_fixed[j] = from_real<T>(0.0f);
-          if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(p.B, weight);
-          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(p.C, weight);
+          if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(static_cast<const float*>(p.B), weight);
+          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(static_cast<const float*>(p.C), weight);
         }
       }
     }
@@ -178,11 +190,12 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     const std::uint32_t target = shared_base + stage_offset(stage);
     const std::int64_t first = (group_row + time) * kParts<T>;
     if (F::kTakesB && (!kGeneral || p.variable_B)) {
-      States::template copy<threads>(target, p.B + first, passes * kStatesPerPass, p.dstate, p.seqlen, left, thread);
+      States::template copy<threads>(target, static_cast<const Stored<kRowKind>*>(p.B) + first, passes * kStatesPerPass,
+                                     p.dstate, p.seqlen, left, thread);
     }
     if (!kGeneral || p.variable_C) {
-      States::template copy<threads>(target + state_bytes / 2, p.C + first, passes * kStatesPerPass, p.dstate, p.seqlen,
-                                     left, thread);
+      States::template copy<threads>(target + state_bytes / 2, static_cast<const Stored<kRowKind>*>(p.C) + first,
+                                     passes * kStatesPerPass, p.dstate, p.seqlen, left, thread);
     }
   };
   // Calls copy(tensor, place) for each input with its place among the slots or rings.
@@ -199,7 +212,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       if constexpr (kAligned) {
         for_each_input([&](int tensor, int place) {
           Tile::copy(shared_base + stage_offset(stage) + state_bytes + place * slot_bytes, rows, tensor, last_channel,
-                     time, static_cast<int>(p.seqlen - time), 0, warp, lane);
+                     time, static_cast<int>(p.seqlen - time), 0, mine);
         });
       }
     }
@@ -209,22 +222,24 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const int rings = Layout::rings_offset(p.stages, p.stage_bytes);
   const int input_rings = rings + 2 * Layout::kRingBytes;
   int behind[R];
-  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, warp, g, behind);
+  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, mine, behind);
   const auto measure = [&](int tensor) {
-    if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, warp, g, behind);
+    if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, mine, behind);
   };
   const auto copy_lines = [&](int time) {
     for_each_input([&](int tensor, int place) {
       measure(tensor);
       Tile::copy_line(shared_base + input_rings + place * Layout::kRingBytes, rows, tensor, last_channel, time,
-                      p.seqlen, behind, warp, lane);
+                      p.seqlen, behind, mine);
     });
     commit_copies();
   };
   const auto store_line = [&](int tensor, int ring, int time) {
-    measure(tensor);
-    Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time, 0, p.seqlen, behind,
-                     warp, lane);
+    if constexpr (!kAligned) {
+      measure(tensor);
+      Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time, 0, p.seqlen, behind,
+                       mine);
+    }
   };
   const auto store_lines = [&](int time) {
     store_line(Layout::kOut, 0, time);
@@ -249,6 +264,13 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     } else {
       wait_copies<2>();
     }
+    if constexpr (are_halves(kRowKind)) {
+      const auto widen_states = [&](std::uint32_t target) {
+        States::template widen_copied<threads>(shared, target, passes * kStatesPerPass, thread, p.bf16);
+      };
+      if (F::kTakesB && (!kGeneral || p.variable_B)) widen_states(stage_offset(stage));
+      if (!kGeneral || p.variable_C) widen_states(stage_offset(stage) + state_bytes / 2);
+    }
     __syncthreads();
     if (!kGeneral || p.stages > 1)
       copy_tile(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
@@ -257,7 +279,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     const std::uint32_t states = stage_offset(stage);
     const std::uint32_t delta_slots =
         kAligned ? states + state_bytes : Layout::slots_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA);
-    const std::uint32_t row_base = Tile::row_offset(Tile::row(warp, 0, g));
+    const std::uint32_t row_base = Tile::row_offset(mine.first_row), own_slots = delta_slots + mine.quad;
 
     // Each lane prepares its own quads in place: delta becomes the transition's step, u the input with its factor if
     // that is the same for all states. Where it is not, and has a step of its own, that step goes where deltaA was.
@@ -265,21 +287,20 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     float4 Du[R];
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
+      const std::uint32_t own = own_slots + r * Tile::kLaneRowBytes;
       const auto load = [&](int tensor, int place) {
         if constexpr (kAligned) {
-          return load_quad(shared, own + place * slot_bytes);
+          return Tile::load_copied(shared, own + place * slot_bytes, 0, p.bf16);
         } else {
           measure(tensor);
-          return Tile::load_lines(
-              shared, input_rings + place * Layout::kRingBytes + Tile::row(warp, r, g) * Tile::kRingRowBytes, k, time,
-              behind[r]);
+          return Tile::load_lines(shared, input_rings + place * Layout::kRingBytes + mine.row(r) * Tile::kRingRowBytes,
+                                  k, time, behind[r]);
         }
       };
-      float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, 1), stepA;
+      float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, 1), stepA = {0.0f, 0.0f, 0.0f, 0.0f};
       // The lines of z go before it is needed: it waits where the output will be put.
       if (!kAligned && has_z) {
-        store_quad(shared, Tile::ring_place(rings, Tile::row(warp, r, g), k, time), load(Layout::kZ, 2));
+        store_quad(shared, Tile::ring_place(rings, mine.row(r), k, time), load(Layout::kZ, 2));
       }
       if (has_deltaA) stepA = load(Layout::kDeltaA, deltaA_place);
 #pragma unroll
@@ -292,7 +313,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
           for (int e = 0; e < 4; ++e) at(step, e) = softplus(at(step, e));
         }
       }
-      if constexpr (F::kInput == InputFactor::step) {
+      if constexpr (Update::kInput == InputFactor::step) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
       }
@@ -306,7 +327,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         }
       }
       if (has_deltaA) {
-        if (kInputPerState) store_quad(shared, own + dt_slot, step);
+        if (!Update::kOneStep) store_quad(shared, own + dt_slot, step);
         step = stepA;
       }
       store_quad(shared, own, step);
@@ -338,11 +359,11 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
             const std::int64_t save = batch * saves + (time + quad_of_tile * 4) / kSavedSteps;
 #pragma unroll
             for (int r = 0; r < R; ++r) {
-              float* const target = p.saved + (save * p.dim + channel(r)) * p.dstate * kParts<T>;
+              T* const target = reinterpret_cast<T*>(p.saved) + (save * p.dim + channel(r)) * p.dstate;
 #pragma unroll
               for (int j = 0; j < J; ++j) {
                 const int n = state_index(pass, j);
-                if (is_valid(r) && n < p.dstate) store_weight(target, n, h[r][j]);
+                if (is_valid(r) && n < p.dstate) target[n] = h[r][j];
               }
             }
           }
@@ -364,14 +385,13 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
             const float4 step = load_quad(shared, row_quad + r * Tile::kLaneRowBytes),
                          x = load_quad(shared, row_quad + slot_bytes + r * Tile::kLaneRowBytes);
             float4 dt = step, sum;
-            if (kInputPerState && has_deltaA) dt = load_quad(shared, row_quad + dt_slot + r * Tile::kLaneRowBytes);
+            if (!Update::kOneStep && has_deltaA) dt = load_quad(shared, row_quad + dt_slot + r * Tile::kLaneRowBytes);
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
 #pragma unroll
               for (int j = 0; j < J; ++j) {
-                T input = at(x, e) * B[j].at[e];
-                if constexpr (kInputPerState) input = input * F::input(omega[r][j], at(dt, e));
-                h[r][j] = multiply_add(F::transition(omega[r][j], at(step, e)), h[r][j], input);
+                Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
+                h[r][j] = update.advance(h[r][j], at(x, e) * B[j].at[e]);
                 at(sum, e) = real_multiply_add(h[r][j], C[j].at[e], j == 0 ? 0.0f : at(sum, e));
               }
             }
@@ -414,7 +434,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const std::uint32_t own = Tile::quad_offset(delta_slots + row_base, k) + r * Tile::kLaneRowBytes;
+      const std::uint32_t own = own_slots + r * Tile::kLaneRowBytes;
       if constexpr (kIsComplex<T>) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(y[r], e) *= 2.0f;
@@ -425,20 +445,20 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       }
       float4 gated = y[r];
       if (has_z) {
-        const float4 z = load_quad(
-            shared, kAligned ? own + 2 * slot_bytes : Tile::ring_place(rings, Tile::row(warp, r, g), k, time));
+        const float4 z = kAligned ? Tile::load_copied(shared, own + 2 * slot_bytes, 0, p.bf16)
+                                  : load_quad(shared, Tile::ring_place(rings, mine.row(r), k, time));
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(gated, e) *= gate(at(z, e));
       }
       if constexpr (kAligned) {
         if (is_valid(r) && 4 * k < left) {
-          const int row = Tile::row(warp, r, g);
-          store_streaming(rows.at(Layout::kOut, row, time + 4 * k), y[r]);
-          if (has_z) store_streaming(rows.at(Layout::kOutZ, row, time + 4 * k), gated);
+          const int row = mine.row(r);
+          Tile::store(rows.at(Layout::kOut, row, time + 4 * k), y[r], left - 4 * k, p.bf16);
+          if (has_z) Tile::store(rows.at(Layout::kOutZ, row, time + 4 * k), gated, left - 4 * k, p.bf16);
         }
       } else {
-        Tile::put(shared, rings, Tile::row(warp, r, g), k, time, y[r]);
-        if (has_z) Tile::put(shared, rings + Layout::kRingBytes, Tile::row(warp, r, g), k, time, gated);
+        Tile::put(shared, rings, mine.row(r), k, time, y[r]);
+        if (has_z) Tile::put(shared, rings + Layout::kRingBytes, mine.row(r), k, time, gated);
       }
     }
     if constexpr (!kAligned) {

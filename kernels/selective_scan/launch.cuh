@@ -8,6 +8,7 @@
 
 #include "common/cuda_status.h"
 #include "common/error.h"
+#include "common/half.h"
 #include "selective_scan/adjoint_carry.cuh"
 #include "selective_scan/backward.cuh"
 #include "selective_scan/finalize.cuh"
@@ -26,7 +27,7 @@ inline bool is_variable_C(const lrnnx_selective_scan_problem& problem) { return 
 inline const float* input(const lrnnx_tensor& tensor) { return static_cast<const float*>(tensor.data); }
 inline float* output(const lrnnx_tensor& tensor) { return static_cast<float*>(tensor.data); }
 inline TimeTensor time_tensor(const lrnnx_tensor& tensor) {
-  return {output(tensor), tensor.stride_batch, static_cast<std::uint32_t>(tensor.stride_dim)};
+  return {tensor.data, tensor.stride_batch, static_cast<std::uint32_t>(tensor.stride_dim)};
 }
 
 // The (B, D, L) tensors of a call.
@@ -40,31 +41,40 @@ inline std::array<const lrnnx_tensor*, 10> time_tensors(const lrnnx_selective_sc
 
 inline RowKind row_kind(const lrnnx_selective_scan_problem& problem, const lrnnx_tensor& B, const lrnnx_tensor& C,
                         std::span<const lrnnx_tensor* const> tensors) {
-  const auto is_aligned = [](const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; };
+  const bool halves = is_half(problem.dtype);
+  const auto is_aligned = [&](const void* data) {  // to a quad
+    return reinterpret_cast<std::uintptr_t>(data) % (halves ? 8 : 16) == 0;
+  };
   bool aligned = problem.seqlen % 4 == 0 && (!is_variable_B(problem) || is_aligned(B.data)) &&
                  (!is_variable_C(problem) || is_aligned(C.data));
+  bool equal = true;  // strides and starts
   for (const lrnnx_tensor* tensor : tensors) {
     if (tensor->data == nullptr) continue;
     const auto address =
         reinterpret_cast<std::uintptr_t>(tensor->data) ^ reinterpret_cast<std::uintptr_t>(tensors[0]->data);
-    if (tensor->stride_batch != tensors[0]->stride_batch || tensor->stride_dim != tensors[0]->stride_dim ||
-        address % 256 != 0) {
-      return RowKind::any;
-    }
+    equal = equal && tensor->stride_batch == tensors[0]->stride_batch && tensor->stride_dim == tensors[0]->stride_dim &&
+            (halves || address % 256 == 0);
     aligned = aligned && is_aligned(tensor->data) && tensor->stride_batch % 4 == 0 && tensor->stride_dim % 4 == 0;
   }
-  return aligned ? RowKind::aligned : RowKind::ragged;
+  if (halves) return equal && aligned ? RowKind::halves : RowKind::any_halves;
+  return !equal ? RowKind::any : aligned ? RowKind::aligned : RowKind::ragged;
 }
+
+// The kinds of rows that kernels are made for: of whole quads, of one alignment, and any.
+template <Storage storage>
+constexpr RowKind kWhole = storage == Storage::halves ? RowKind::halves : RowKind::aligned;
+template <Storage storage>
+constexpr RowKind kAny = storage == Storage::halves ? RowKind::any_halves : RowKind::any;
 
 // Calls launch(kind) with the kind as a constant. With complex weights, whose kernels are the largest to compile and
 // the least bound by memory, ragged rows are taken as rows of any kind.
-template <class F, class Launch>
+template <class F, Storage storage, class Launch>
 lrnnx_status with_row_kind(RowKind kind, Launch launch) {
-  if (kind == RowKind::aligned) return launch(std::integral_constant<RowKind, RowKind::aligned>());
-  if constexpr (!kIsComplex<typename F::Weight>) {
+  if (kind == kWhole<storage>) return launch(std::integral_constant<RowKind, kWhole<storage>>());
+  if constexpr (!kIsComplex<typename F::Weight> && storage == Storage::floats) {
     if (kind == RowKind::ragged) return launch(std::integral_constant<RowKind, RowKind::ragged>());
   }
-  return launch(std::integral_constant<RowKind, RowKind::any>());
+  return launch(std::integral_constant<RowKind, kAny<storage>>());
 }
 
 // A kernel sees channel strides as 32-bit numbers.
@@ -125,11 +135,11 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.z), time_tensor(args.deltaA),
                   time_tensor(args.out), time_tensor(args.out_z)},
       .A = input(args.A),
-      .B = input(args.B),
-      .C = input(args.C),
       .D = input(args.D),
       .delta_bias = input(args.delta_bias),
       .h0 = input(args.h0),
+      .B = args.B.data,
+      .C = args.C.data,
       .last_state = output(args.last_state),
       .saved = problem.options & LRNNX_SAVE_FOR_BACKWARD ? static_cast<float*>(args.saved) : nullptr,
       .dim = problem.dim,
@@ -143,6 +153,7 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .variable_B = is_variable_B(problem),
       .variable_C = is_variable_C(problem),
       .softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0,
+      .bf16 = problem.dtype == LRNNX_BF16,
   };
   return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>,
                 "selective_scan_forward", blocks, kWarps * 32,
@@ -162,7 +173,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   const bool variable_B = is_variable_B(problem), variable_C = is_variable_C(problem);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t column_blocks = problem.batch * problem.groups * workspace.channel_blocks;
-  const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0;
+  const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0, bf16 = problem.dtype == LRNNX_BF16;
   if (const lrnnx_status status = validate_strides(time_tensors(args)); status != LRNNX_OK) return status;
 
   const float* carry = input(args.dlast_state);
@@ -173,8 +184,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
     const AdjointParameters parameters = {
         .tensors = {time_tensor(has_deltaA ? args.deltaA : args.delta), time_tensor(args.dout), time_tensor(args.z)},
         .A = input(args.A),
-        .C = input(args.C),
         .delta_bias = input(args.delta_bias),
+        .C = args.C.data,
         .dlast_state = input(args.dlast_state),
         .adjoint = part(workspace.adjoint),
         .product = part(workspace.product),
@@ -193,6 +204,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .variable_C = variable_C,
         .raw_step = has_deltaA || !F::kTakesStepOptions,
         .softplus = softplus,
+        .bf16 = bf16,
     };
     const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * AdjointLayout::kKept * kWarps *
                                                    32 * static_cast<int>(sizeof(typename F::Weight))
@@ -214,16 +226,16 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                   time_tensor(args.out), time_tensor(args.deltaA), time_tensor(args.du), time_tensor(args.ddelta),
                   time_tensor(args.dz), time_tensor(args.ddeltaA)},
       .A = input(args.A),
-      .B = input(args.B),
-      .C = input(args.C),
       .D = input(args.D),
       .delta_bias = input(args.delta_bias),
+      .B = args.B.data,
+      .C = args.C.data,
       .saved = static_cast<const float*>(args.saved),
       .carry = carry,
       .dh0 = output(args.dh0),
       .state_sums = direct ? nullptr : reinterpret_cast<float4*>(part(workspace.state_sums)),
-      .dB = output(args.dB),
-      .dC = output(args.dC),
+      .dB = args.dB.data,
+      .dC = args.dC.data,
       .A_sums = part(workspace.A_sums),
       .B_sums = part(workspace.B_sums),
       .C_sums = part(workspace.C_sums),
@@ -242,6 +254,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .variable_B = variable_B,
       .variable_C = variable_C,
       .softplus = softplus,
+      .bf16 = bf16,
   };
   lrnnx_status status =
       launch(selective_scan_backward<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "selective_scan_backward",
@@ -274,8 +287,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   };
   const StateSums state_sums = {
       .parts = parameters.state_sums,
-      .dB = variable_B ? output(args.dB) : nullptr,
-      .dC = variable_C ? output(args.dC) : nullptr,
+      .dB = variable_B ? args.dB.data : nullptr,
+      .dC = variable_C ? args.dC.data : nullptr,
       .batch_groups = problem.batch * problem.groups,
       .channel_blocks = workspace.channel_blocks,
       .quads = workspace.tiles * Layout::Tile::kQuads,
@@ -283,6 +296,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .dstate = problem.dstate,
       .seqlen = problem.seqlen,
       .vector = problem.seqlen % 4 == 0 && is_aligned(args.dB) && is_aligned(args.dC),
+      .halves = is_half(problem.dtype),
+      .bf16 = bf16,
   };
   const std::int64_t places =
       state_sums.batch_groups * state_sums.quads * state_sums.passes * kStateSumQuads<typename F::Weight> * 32;
@@ -292,17 +307,17 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
 
 }  // namespace detail
 
-template <class F>
+template <class F, Storage storage>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device) {
   const RowKind kind = detail::row_kind(problem, args.B, args.C, detail::time_tensors(args));
   if (needs_general_kernel(problem)) {
-    return kind == RowKind::aligned
-               ? detail::launch_forward<F, RowKind::aligned, 8, 1, 4, true>(problem, args, configuration, device)
-               : detail::launch_forward<F, RowKind::any, 8, 1, 4, true>(problem, args, configuration, device);
+    return kind == detail::kWhole<storage>
+               ? detail::launch_forward<F, detail::kWhole<storage>, 8, 1, 4, true>(problem, args, configuration, device)
+               : detail::launch_forward<F, detail::kAny<storage>, 8, 1, 4, true>(problem, args, configuration, device);
   }
   constexpr int R = kIsComplex<typename F::Weight> ? 1 : 2;
-  return detail::with_row_kind<F>(kind, [&](auto row_kind) {
+  return detail::with_row_kind<F, storage>(kind, [&](auto row_kind) {
     constexpr RowKind kKind = decltype(row_kind)::value;
     const auto is = [&](int lanes, int warps) {
       return configuration.state_lanes == lanes && configuration.warps == warps;
@@ -314,17 +329,17 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   });
 }
 
-template <class F>
+template <class F, Storage storage>
 lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                              const lrnnx_selective_scan_backward_args& args, const BackwardConfiguration& configuration,
                              const Device& device) {
   const RowKind kind = detail::row_kind(problem, args.B, args.C, detail::time_tensors(args));
   if (needs_general_kernel(problem)) {
-    return kind == RowKind::aligned
-               ? detail::launch_backward<F, RowKind::aligned, 1, 4, true>(problem, args, configuration, device)
-               : detail::launch_backward<F, RowKind::any, 1, 4, true>(problem, args, configuration, device);
+    return kind == detail::kWhole<storage>
+               ? detail::launch_backward<F, detail::kWhole<storage>, 1, 4, true>(problem, args, configuration, device)
+               : detail::launch_backward<F, detail::kAny<storage>, 1, 4, true>(problem, args, configuration, device);
   }
-  return detail::with_row_kind<F>(kind, [&](auto row_kind) {
+  return detail::with_row_kind<F, storage>(kind, [&](auto row_kind) {
     constexpr RowKind kKind = decltype(row_kind)::value;
     if constexpr (!kIsComplex<typename F::Weight>) {
       if (configuration.channels_per_lane == 2) {

@@ -20,11 +20,14 @@ std::int64_t saved_bytes(const lrnnx_selective_scan_problem& problem);
 BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem,
                                      const BackwardConfiguration& configuration);
 
-template <class Discretization>
+// How tensors with a time axis are stored.
+enum class Storage { floats, halves };
+
+template <class Discretization, Storage storage>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device);
 
-template <class Discretization>
+template <class Discretization, Storage storage>
 lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                              const lrnnx_selective_scan_backward_args& args, const BackwardConfiguration& configuration,
                              const Device& device);

@@ -3,63 +3,16 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <span>
-#include <string_view>
 
 #include "common/error.h"
 #include "common/variants.h"
+#include "selective_scan/configuration.h"
 #include "selective_scan/single_state_layout.h"
 
 namespace lrnnx::cuda {
 namespace {
 
 using single_state::TimeSum;
-
-struct Field {
-  const char* key;
-  std::int64_t* value;
-  std::span<const std::int64_t> allowed;
-  std::int64_t largest = 0;  // where `allowed` is empty: 1 to this
-};
-
-std::string allowed_text(const Field& field) {
-  if (field.allowed.empty()) return "1 to " + std::to_string(field.largest);
-  std::string text;
-  for (const std::int64_t value : field.allowed) text += (text.empty() ? "" : ", ") + std::to_string(value);
-  return text;
-}
-
-// Reads the problem's configuration over the values that the fields hold.
-lrnnx_status parse_configuration(const lrnnx_selective_scan_problem& problem, std::span<const Field> fields) {
-  std::string_view text = problem.configuration == nullptr ? std::string_view() : problem.configuration;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(','), text.size());
-    const std::string item(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const std::size_t equals = item.find('=');
-    const auto field = std::find_if(fields.begin(), fields.end(),
-                                    [&](const Field& known) { return item.substr(0, equals) == known.key; });
-    if (equals == std::string::npos || field == fields.end()) {
-      std::string keys;
-      for (const Field& known : fields) keys += std::string(keys.empty() ? "" : ", ") + known.key;
-      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not key=value with a key of %s", item.c_str(),
-                  keys.c_str());
-    }
-    std::int64_t value = 0;
-    const char* const last = item.data() + item.size();
-    const auto [stop, error] = std::from_chars(item.data() + equals + 1, last, value);
-    const bool listed = field->allowed.empty()
-                            ? value >= 1 && value <= field->largest
-                            : std::find(field->allowed.begin(), field->allowed.end(), value) != field->allowed.end();
-    if (error != std::errc() || stop != last || !listed) {
-      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not allowed; %s takes %s", item.c_str(), field->key,
-                  allowed_text(*field).c_str());
-    }
-    *field->value = value;
-  }
-  return LRNNX_OK;
-}
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -71,6 +24,17 @@ std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, lrnnx_direct
                        const SingleStateConfiguration& configuration) {
   return direction == LRNNX_FORWARD ? ceil_div(problem.batch * problem.dim, configuration.rows)
                                     : plan_single_state(problem, direction, configuration).blocks;
+}
+
+std::int64_t tiles_of(const lrnnx_selective_scan_problem& problem) {
+  return ceil_div(problem.seqlen, single_state::kTileSteps);
+}
+
+std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& problem,
+                                            SingleStateConfiguration& configuration) {
+  return {{{"rows", &configuration.rows, SingleStateConfiguration::kRows},
+           {"stages", &configuration.stages, SingleStateConfiguration::kStages},
+           {"splits", &configuration.splits, {}, std::min(tiles_of(problem), SingleStateConfiguration::kMaxSplits)}}};
 }
 
 }  // namespace
@@ -86,7 +50,7 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direct
     return fail(LRNNX_UNSUPPORTED, "seqlen is %lld; backend cuda takes at most %lld",
                 static_cast<long long>(problem.seqlen), static_cast<long long>(kLongest));
   }
-  const std::int64_t tiles = ceil_div(problem.seqlen, single_state::kTileSteps);
+  const std::int64_t tiles = tiles_of(problem);
   const std::int64_t rows = problem.batch * problem.dim;
   if (rows > kMostBlocks) {
     return fail(LRNNX_UNSUPPORTED, "batch * dim is %lld; backend cuda takes at most %lld", static_cast<long long>(rows),
@@ -104,12 +68,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direct
     configuration.splits =
         std::clamp<std::int64_t>(device.multiprocessors * 16 / rows, 1, std::max<std::int64_t>(tiles / 4, 1));
   }
-  const Field fields[] = {
-      {"rows", &configuration.rows, SingleStateConfiguration::kRows},
-      {"stages", &configuration.stages, SingleStateConfiguration::kStages},
-      {"splits", &configuration.splits, {}, std::min(tiles, SingleStateConfiguration::kMaxSplits)},
-  };
-  if (const lrnnx_status status = parse_configuration(problem, fields); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
+    return status;
   // As many as there are: all but the last take the same number of tiles.
   configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
   if (const std::int64_t blocks = blocks_of(problem, direction, configuration); blocks > kMostBlocks) {
@@ -117,6 +77,11 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direct
                 static_cast<long long>(blocks), static_cast<long long>(kMostBlocks));
   }
   return LRNNX_OK;
+}
+
+std::string single_state_configuration_keys(const lrnnx_selective_scan_problem& problem) {
+  SingleStateConfiguration configuration{};
+  return configuration_keys(fields_of(problem, configuration));
 }
 
 std::string to_string(const SingleStateConfiguration& configuration) {
@@ -128,7 +93,7 @@ SingleStatePlan plan_single_state(const lrnnx_selective_scan_problem& problem, l
                                   const SingleStateConfiguration& configuration) {
   SingleStatePlan plan = {};
   const std::int64_t rows = problem.batch * problem.dim;
-  const std::int64_t tiles = ceil_div(problem.seqlen, single_state::kTileSteps);
+  const std::int64_t tiles = tiles_of(problem);
   plan.tiles_per_split = ceil_div(tiles, configuration.splits);
   plan.splits = ceil_div(tiles, plan.tiles_per_split);
   // A tile may start up to three steps before its multiple of kTileSteps.

@@ -29,6 +29,9 @@ struct SingleStateConfiguration {
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction, const Device& device,
                        SingleStateConfiguration& configuration);
 
+// Every key and its values.
+std::string single_state_configuration_keys(const lrnnx_selective_scan_problem& problem);
+
 std::string to_string(const SingleStateConfiguration& configuration);
 
 // How a problem is cut into tiles, and where the parts of the workspace begin, in bytes.

@@ -221,7 +221,7 @@ class Inputs {
   __device__ __forceinline__ static void copy_steps(std::uint32_t target, const float* source,
                                                     const Place<kWhole>& place) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) copy_async_4(target + 4 * e, source + e, place.holds(e));
+    for (int e = 0; e < 4; ++e) copy_async<4>(target + 4 * e, source + e, place.holds(e));
   }
 
   const Row *own_, *shared_;

@@ -7,13 +7,17 @@
 // Rows are swizzled so that neither a lane's own quad nor one quad read across the rows causes a bank conflict.
 // Ragged tiles: a row starts anywhere. Lanes copy the 16-byte pieces around it, one more than a row has quads, and pick
 // their four steps out of them; stores go through a ring in shared memory. Rows are padded.
+// Halves: numbers stored in 16 bits lie at the start of the 16 bytes that their quad takes as floats, until the lane
+// that owns the quad widens them. Rows that are not aligned are read and written number by number.
 #pragma once
 
 #include <cfloat>
 #include <cstdint>
+#include <type_traits>
 
 #include "common/cuda_async.cuh"
 #include "common/math.h"
+#include "selective_scan/halves.cuh"
 #include "selective_scan/lanes.cuh"
 #include "selective_scan/layout.h"
 #include "selective_scan/weights.cuh"
@@ -24,23 +28,38 @@ namespace lrnnx::cuda {
 enum class RowKind {
   aligned,  // 16-byte aligned, of whole quads, and all tensors have the same strides
   ragged,   // all tensors have the same strides and start equally far from a multiple of 256 bytes
-  any
+  any,
+  halves,  // 16 bits a number, 8-byte aligned, of whole quads, and all tensors have the same strides
+  any_halves
 };
+
+__host__ __device__ constexpr bool are_halves(RowKind kind) {
+  return kind == RowKind::halves || kind == RowKind::any_halves;
+}
+__host__ __device__ constexpr bool are_whole_quads(RowKind kind) {
+  return kind == RowKind::aligned || kind == RowKind::halves;
+}
+// Read and written by lines that lie across tiles.
+__host__ __device__ constexpr bool take_lines(RowKind kind) { return kind == RowKind::ragged || kind == RowKind::any; }
+
+// A number of a tensor with a time axis in memory.
+template <RowKind kind>
+using Stored = std::conditional_t<are_halves(kind), std::uint16_t, float>;
 
 // A (B, D, L) tensor as a kernel sees it; null data when absent.
 struct TimeTensor {
-  float* data;
+  void* data;
   std::int64_t stride_batch;
   std::uint32_t stride_dim;
 };
 
 // Where the rows of one block's channels lie. Tensors of equal strides share one offset. Others keep their own rows in
 // shared memory, for registers are short.
-template <bool kEqualStrides, int kTensors>
+template <class Number, bool kEqualStrides, int kTensors>
 class BlockRows;
 
-template <int kTensors>
-class BlockRows<true, kTensors> {
+template <class Number, int kTensors>
+class BlockRows<Number, true, kTensors> {
  public:
   static constexpr int kSharedBytes = 0;
 
@@ -49,8 +68,8 @@ class BlockRows<true, kTensors> {
         offset_(batch * tensors[0].stride_batch + channel * tensors[0].stride_dim),
         stride_(tensors[0].stride_dim) {}
 
-  __device__ float* at(int tensor, int row, int step) const {
-    return tensors_[tensor].data +
+  __device__ Number* at(int tensor, int row, int step) const {
+    return static_cast<Number*>(tensors_[tensor].data) +
            (offset_ + static_cast<std::int64_t>(static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) * stride_) +
             step);
   }
@@ -61,10 +80,10 @@ class BlockRows<true, kTensors> {
   std::uint32_t stride_;
 };
 
-template <int kTensors>
-class BlockRows<false, kTensors> {
+template <class Number, int kTensors>
+class BlockRows<Number, false, kTensors> {
   struct alignas(16) Entry {
-    float* first;
+    Number* first;
     std::uint32_t stride, padding;
   };
 
@@ -78,11 +97,12 @@ class BlockRows<false, kTensors> {
     if (threadIdx.x < kTensors) {
       const TimeTensor& tensor = tensors[threadIdx.x];
       const std::int64_t offset = batch * tensor.stride_batch + channel * tensor.stride_dim;
-      entries_[threadIdx.x] = {tensor.data == nullptr ? nullptr : tensor.data + offset, tensor.stride_dim, 0};
+      entries_[threadIdx.x] = {tensor.data == nullptr ? nullptr : static_cast<Number*>(tensor.data) + offset,
+                               tensor.stride_dim, 0};
     }
   }
 
-  __device__ float* at(int tensor, int row, int step) const {
+  __device__ Number* at(int tensor, int row, int step) const {
     const Entry entry = entries_[tensor];
     return entry.first + static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) * entry.stride + step;
   }
@@ -90,6 +110,9 @@ class BlockRows<false, kTensors> {
  private:
   Entry* entries_;
 };
+
+template <RowKind kind, int kTensors>
+using RowsOf = BlockRows<Stored<kind>, kind != RowKind::any && kind != RowKind::any_halves, kTensors>;
 
 // Which channels of which batch a block works on.
 struct BlockPlace {
@@ -135,8 +158,9 @@ __device__ __forceinline__ std::uint32_t bytes_before_end(int left) {
   return static_cast<std::uint32_t>(min(max(left, 0), 4)) * 4;
 }
 
-template <bool kAligned, int kStateLanes, int kChannelsPerLane>
+template <RowKind kRowKind, int kStateLanes, int kChannelsPerLane>
 struct ChannelTile {
+  static constexpr bool kAligned = !take_lines(kRowKind), kHalves = are_halves(kRowKind);
   using Lanes = LaneMap<kStateLanes>;
   static constexpr int kSteps = 4 * kStateLanes;
   static constexpr int kQuads = kStateLanes;
@@ -144,9 +168,6 @@ struct ChannelTile {
   static constexpr int kLaneChannels = Lanes::kChannelLanes;
   static constexpr int kWarpChannels = kLaneChannels * kChannelsPerLane;
   static constexpr int kLaneRowBytes = kLaneChannels * kRowBytes;  // from a lane's channel to its next
-
-  // Rows lie in the order (warp, channel of the lane, channel lane).
-  __device__ static int row(int warp, int r, int g) { return warp * kWarpChannels + r * kLaneChannels + g; }
 
   __device__ static std::uint32_t row_offset(int row) {
     const int swizzle = kAligned ? row % kLaneChannels * (8 / kLaneChannels) << 4 : 0;
@@ -157,14 +178,34 @@ struct ChannelTile {
     return kAligned ? row ^ (quad << 4) : row + (quad << 4);
   }
 
+  // Where a lane stands.
+  struct Place {
+    int k;               // its quad of the tile's time, and its first state
+    int first_row;       // of its channels
+    std::uint32_t quad;  // its own quad in that row, counted from a slot's start
+
+    __device__ explicit Place(int thread) {
+      const int lane = thread & 31;
+      k = Lanes::state(lane);
+      first_row = (thread >> 5) * kWarpChannels + Lanes::channel(lane);
+      quad = quad_offset(row_offset(first_row), k);
+    }
+
+    // Keeps the compiler from computing these anew wherever they are used.
+    __device__ void hold() { asm volatile("" : "+r"(k), "+r"(first_row), "+r"(quad)); }
+
+    // Rows lie in the order (warp, channel of the lane, channel lane).
+    __device__ int row(int r) const { return first_row + r * kLaneChannels; }
+  };
+
   // Floats that the lane's first step lies behind a multiple of 16 bytes, 2 bits for each of the lane's channels.
   // Tiles start at multiples of four steps: it is the same in all of them.
   template <class Rows>
-  __device__ static std::uint32_t misalignment(const Rows& rows, int tensor, int last_channel, int warp, int g) {
+  __device__ static std::uint32_t misalignment(const Rows& rows, int tensor, int last_channel, const Place& mine) {
     std::uint32_t bits = 0;
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
-      const auto address = reinterpret_cast<std::uintptr_t>(rows.at(tensor, min(row(warp, r, g), last_channel), 0));
+      const auto address = reinterpret_cast<std::uintptr_t>(rows.at(tensor, min(mine.row(r), last_channel), 0));
       bits |= static_cast<std::uint32_t>(address / 4 & 3) << 2 * r;
     }
     return bits;
@@ -175,40 +216,59 @@ struct ChannelTile {
   // no meaning.
   template <class Rows>
   __device__ static void copy(std::uint32_t slot, const Rows& rows, int tensor, int last_channel, int time, int left,
-                              std::uint32_t skipped, int warp, int lane) {
-    const int k = Lanes::state(lane), g = Lanes::channel(lane);
+                              std::uint32_t skipped, const Place& mine) {
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
-      const int row = ChannelTile::row(warp, r, g);
       const int before = kAligned ? 0 : static_cast<int>(skipped >> 2 * r & 3);
-      const float* const source = rows.at(tensor, min(row, last_channel), time + 4 * k - before);
-      const std::uint32_t target = slot + row_offset(row);
-      copy_async_16(quad_offset(target, k), source, bytes_before_end(left + before - 4 * k));
-      if (!kAligned && k == kQuads - 1) {
-        copy_async_16(quad_offset(target, kQuads), source + 4,
-                      before == 0 ? 0 : bytes_before_end(left + before - kSteps));
+      const auto* const source = rows.at(tensor, min(mine.row(r), last_channel), time + 4 * mine.k - before);
+      const std::uint32_t target = slot + mine.quad + r * kLaneRowBytes;
+      if constexpr (kRowKind == RowKind::halves) {
+        copy_async_row_8(target, source, 4 * mine.k < left);
+      } else if constexpr (kHalves) {
+        store_shared(target, load_halves(source, left - 4 * mine.k));
+      } else {
+        copy_async_16(target, source, bytes_before_end(left + before - 4 * mine.k));
+      }
+      if constexpr (!kAligned) {
+        if (mine.k == kQuads - 1) {
+          copy_async_16(target + 16, source + 4, before == 0 ? 0 : bytes_before_end(left + before - kSteps));
+        }
       }
     }
   }
 
-  // The lane's own quad of a copied row. Ragged: a barrier of the warp must follow before anyone writes to the row.
-  __device__ static float4 load_copied(const unsigned char* shared, std::uint32_t row, int k, std::uint32_t skipped) {
-    if constexpr (kAligned) {
-      return load_quad(shared, quad_offset(row, k));
+  // A lane's own quad of a copied row. Ragged: a barrier of the warp must follow before anyone writes to the row.
+  __device__ static float4 load_copied(const unsigned char* shared, std::uint32_t own, std::uint32_t skipped,
+                                       bool bf16) {
+    if constexpr (kHalves) {
+      return widen(*reinterpret_cast<const uint2*>(shared + own), bf16);
+    } else if constexpr (kAligned) {
+      return load_quad(shared, own);
     } else {
-      const float* const first = reinterpret_cast<const float*>(shared + row) + 4 * k + skipped;
+      const float* const first = reinterpret_cast<const float*>(shared + own) + skipped;
       return {first[0], first[1], first[2], first[3]};
+    }
+  }
+
+  // Writes a lane's own quad of a row, of which `left` steps remain; aligned and halves only.
+  __device__ static void store(Stored<kRowKind>* target, float4 quad, int left, bool bf16) {
+    if constexpr (kRowKind == RowKind::halves) {
+      store_streaming(target, narrow(quad, bf16));
+    } else if constexpr (kHalves) {
+      store_halves(target, narrow(quad, bf16), left);
+    } else {
+      store_streaming(target, quad);
     }
   }
 
   // How far the lane's rows are from the start of the line, the piece of a tile's length aligned in memory, that their
   // first step lies in.
   template <class Rows>
-  __device__ static void measure_lines(const Rows& rows, int tensor, int last_channel, int warp, int g,
+  __device__ static void measure_lines(const Rows& rows, int tensor, int last_channel, const Place& mine,
                                        int (&behind)[kChannelsPerLane]) {
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
-      const auto address = reinterpret_cast<std::uintptr_t>(rows.at(tensor, min(row(warp, r, g), last_channel), 0));
+      const auto address = reinterpret_cast<std::uintptr_t>(rows.at(tensor, min(mine.row(r), last_channel), 0));
       behind[r] = static_cast<int>(address / 4 & (kSteps - 1));
     }
   }
@@ -217,14 +277,13 @@ struct ChannelTile {
   // hold the lines of two tiles. Ragged tiles only. What lies outside the row has no meaning.
   template <class Rows>
   __device__ static void copy_line(std::uint32_t ring, const Rows& rows, int tensor, int last_channel, int time,
-                                   int seqlen, const int (&behind)[kChannelsPerLane], int warp, int lane) {
-    const int k = Lanes::state(lane), g = Lanes::channel(lane);
+                                   int seqlen, const int (&behind)[kChannelsPerLane], const Place& mine) {
     const bool whole = time >= kSteps && time + kSteps <= seqlen;
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
-      const int row = ChannelTile::row(warp, r, g);
-      const int first = time - behind[r] + 4 * k;
-      copy_async_16(ring_place(ring, row, k, time), rows.at(tensor, min(row, last_channel), first),
+      const int row = mine.row(r);
+      const int first = time - behind[r] + 4 * mine.k;
+      copy_async_16(ring_place(ring, row, mine.k, time), rows.at(tensor, min(row, last_channel), first),
                     whole ? 16 : (first <= -4 ? 0 : bytes_before_end(seqlen - first)));
     }
   }
@@ -261,14 +320,13 @@ struct ChannelTile {
   template <class Rows>
   __device__ static void store_line(const unsigned char* shared, std::uint32_t ring, const Rows& rows, int tensor,
                                     int last_channel, int time, int begin, int end,
-                                    const int (&behind)[kChannelsPerLane], int warp, int lane) {
-    const int k = Lanes::state(lane), g = Lanes::channel(lane);
+                                    const int (&behind)[kChannelsPerLane], const Place& mine) {
     const bool whole = time >= begin + kSteps && time + kSteps <= end;
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
-      const int row = ChannelTile::row(warp, r, g);
+      const int row = mine.row(r);
       if (row > last_channel) continue;
-      const int first = time - behind[r] + 4 * k;
+      const int first = time - behind[r] + 4 * mine.k;
       const float* const source =
           reinterpret_cast<const float*>(shared + ring + row * kRingRowBytes) + (first & (2 * kSteps - 1));
       const float4 quad = {source[0], source[1], source[2], source[3]};
@@ -287,8 +345,9 @@ struct ChannelTile {
 
 // The tile of B and C: a row for each state, all of B's before all of C's, swizzled as aligned rows are. A step is one
 // weight, of one or two floats.
-template <bool kAligned, int kSteps, class Weight>
+template <RowKind kRowKind, int kSteps, class Weight>
 struct StateTile {
+  static constexpr bool kAligned = !take_lines(kRowKind), kHalves = are_halves(kRowKind);
   static constexpr int kRowFloats = kSteps * kParts<Weight>;
   static constexpr int kRowBytes = kRowFloats * 4;
   __device__ static std::uint32_t row_offset(int row) {
@@ -315,39 +374,63 @@ struct StateTile {
   // Copies rows [0, rows); those past `dstate`, and steps past the end, are zeros. `source` points at the tile's first
   // step of the first row, `left` steps remain from there on.
   template <int kThreads>
-  __device__ static void copy(std::uint32_t target, const float* source, int rows, int dstate, std::uint32_t seqlen,
-                              int left, int thread) {
-    // A thread copies the same piece, or float, of every so many rows.
-    constexpr int kAcross = kAligned ? kRowFloats / 4 : 32;
-    constexpr int kRowStep = kThreads / kAcross;
+  __device__ static void copy(std::uint32_t target, const Stored<kRowKind>* source, int rows, int dstate,
+                              std::uint32_t seqlen, int left, int thread) {
     const int across = thread % kAcross, first_row = thread / kAcross;
-    const std::uint64_t row_floats = static_cast<std::uint64_t>(seqlen) * kParts<Weight>;
-    const int floats_left = left * kParts<Weight>;
-    const std::uint64_t stride = kRowStep * row_floats;
-    const float* from = source + static_cast<std::uint64_t>(static_cast<std::uint32_t>(first_row)) * row_floats +
-                        (kAligned ? across * 4 : across);
-    const std::uint32_t bytes = bytes_before_end(floats_left - across * 4);  // of an aligned piece
+    const std::uint64_t row_numbers = static_cast<std::uint64_t>(seqlen) * kParts<Weight>;
+    const int numbers_left = left * kParts<Weight>;
+    const std::uint64_t stride = kRowStep<kThreads> * row_numbers;
+    const Stored<kRowKind>* from = source +
+                                   static_cast<std::uint64_t>(static_cast<std::uint32_t>(first_row)) * row_numbers +
+                                   (kAligned ? across * 4 : across);
+    const std::uint32_t bytes = bytes_before_end(numbers_left - across * 4);  // of an aligned piece
+    for_each_piece<kThreads>(rows, thread, [&](int row) {
+      const bool valid = row < dstate;
+      const std::uint32_t place = target + (row_offset(row) ^ ((kAligned ? across : across >> 2) << 4));
+      if constexpr (kRowKind == RowKind::halves) {
+        copy_async_row_8(place, valid ? from : source, valid && bytes > 0);
+      } else if constexpr (kHalves) {
+        store_shared(place, load_halves(from, valid ? numbers_left - across * 4 : 0));
+      } else if constexpr (kAligned) {
+        copy_async_16(place, valid ? from : source, valid ? bytes : 0);
+      } else {
 #pragma unroll
-    for (int i = 0; i < rows; i += kRowStep) {
-      const int row = first_row + i;
-      if (kRowStep <= kStatesPerPass || row < rows) {
-        const bool valid = row < dstate;
-        if constexpr (kAligned) {
-          copy_async_16(target + (row_offset(row) ^ (across << 4)), valid ? from : source, valid ? bytes : 0);
-        } else {
-          const std::uint32_t place = target + (row_offset(row) ^ (across >> 2 << 4)) + (across & 3) * 4;
-#pragma unroll
-          for (int i = 0; i < kRowFloats; i += 32) {
-            // Floats 32 apart are 8 pieces apart, which the swizzle leaves alone.
-            copy_async_4(place + i * 4, from + i, valid && across + i < floats_left);
-          }
+        for (int i = 0; i < kRowFloats; i += 32) {
+          // Floats 32 apart are 8 pieces apart, which the swizzle leaves alone.
+          copy_async<4>(place + (across & 3) * 4 + i * 4, from + i, valid && across + i < numbers_left);
         }
       }
       from += stride;
+    });
+  }
+
+  // Halves: widens what the thread has copied, once it has landed.
+  template <int kThreads>
+  __device__ static void widen_copied(unsigned char* shared, std::uint32_t target, int rows, int thread, bool bf16) {
+    if constexpr (kHalves) {
+      for_each_piece<kThreads>(rows, thread, [&](int row) {
+        const std::uint32_t place = target + (row_offset(row) ^ (thread % kAcross << 4));
+        store_quad(shared, place, widen(*reinterpret_cast<const uint2*>(shared + place), bf16));
+      });
     }
   }
 
  private:
+  // A thread copies the same piece, or float, of every so many rows.
+  static constexpr int kAcross = kAligned ? kRowFloats / 4 : 32;
+  template <int kThreads>
+  static constexpr int kRowStep = kThreads / kAcross;
+
+  template <int kThreads, class Visit>
+  __device__ static void for_each_piece(int rows, int thread, Visit visit) {
+    const int first_row = thread / kAcross;
+#pragma unroll
+    for (int i = 0; i < rows; i += kRowStep<kThreads>) {
+      const int row = first_row + i;
+      if (kRowStep<kThreads> <= kStatesPerPass || row < rows) visit(row);
+    }
+  }
+
   __device__ static std::uint32_t piece(std::uint32_t row, int i) { return (row ^ ((i & 7) << 4)) + (i >> 3 << 7); }
 };
 

@@ -1,62 +1,14 @@
 #include "selective_scan/tuning.h"
 
 #include <algorithm>
-#include <charconv>
-#include <span>
-#include <string_view>
+#include <array>
 
 #include "common/error.h"
+#include "common/half.h"
+#include "selective_scan/configuration.h"
 
 namespace lrnnx::cuda {
 namespace {
-
-struct Field {
-  const char* key;
-  std::int64_t* value;
-  std::span<const std::int64_t> allowed;
-  std::int64_t largest = 0;  // where `allowed` is empty: 1 to this
-};
-
-std::string allowed_text(const Field& field) {
-  if (field.allowed.empty()) return "1 to " + std::to_string(field.largest);
-  std::string text;
-  for (const std::int64_t value : field.allowed) text += (text.empty() ? "" : ", ") + std::to_string(value);
-  return text;
-}
-
-// Reads "key=value,key=value" over the values that the fields hold.
-lrnnx_status parse(std::string_view text, std::span<const Field> fields) {
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(','), text.size());
-    const std::string item(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const std::size_t equals = item.find('=');
-    const auto field = std::find_if(fields.begin(), fields.end(),
-                                    [&](const Field& known) { return item.substr(0, equals) == known.key; });
-    if (equals == std::string::npos || field == fields.end()) {
-      std::string keys;
-      for (const Field& known : fields) keys += std::string(keys.empty() ? "" : ", ") + known.key;
-      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not key=value with a key of %s", item.c_str(),
-                  keys.c_str());
-    }
-    std::int64_t value = 0;
-    const char* const last = item.data() + item.size();
-    const auto [stop, error] = std::from_chars(item.data() + equals + 1, last, value);
-    const bool listed = field->allowed.empty()
-                            ? value >= 1 && value <= field->largest
-                            : std::find(field->allowed.begin(), field->allowed.end(), value) != field->allowed.end();
-    if (error != std::errc() || stop != last || !listed) {
-      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%s\" is not allowed; %s takes %s", item.c_str(), field->key,
-                  allowed_text(*field).c_str());
-    }
-    *field->value = value;
-  }
-  return LRNNX_OK;
-}
-
-std::string_view text_of(const lrnnx_selective_scan_problem& problem) {
-  return problem.configuration == nullptr ? std::string_view() : std::string_view(problem.configuration);
-}
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -80,6 +32,22 @@ lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int
                 static_cast<long long>(blocks), static_cast<long long>(kMostBlocks));
   }
   return LRNNX_OK;
+}
+
+std::int64_t tiles_of(const lrnnx_selective_scan_problem& problem) { return ceil_div(problem.seqlen, 32); }
+
+std::array<ConfigurationField, 4> fields_of(const lrnnx_selective_scan_problem&, ForwardConfiguration& configuration) {
+  return {{{"lanes", &configuration.state_lanes, ForwardConfiguration::kStateLanes},
+           {"channels", &configuration.channels_per_lane, ForwardConfiguration::kChannelsPerLane},
+           {"warps", &configuration.warps, ForwardConfiguration::kWarps},
+           {"stages", &configuration.stages, ForwardConfiguration::kStages}}};
+}
+
+std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& problem,
+                                            BackwardConfiguration& configuration) {
+  return {{{"channels", &configuration.channels_per_lane, BackwardConfiguration::kChannelsPerLane},
+           {"warps", &configuration.warps, BackwardConfiguration::kWarps},
+           {"splits", &configuration.splits, {}, std::min(tiles_of(problem), BackwardConfiguration::kMaxSplits)}}};
 }
 
 }  // namespace
@@ -116,13 +84,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
                                    : problem.seqlen % 4 != 0 ? 2
                                                              : 0;
   if (only_stages != 0) configuration.stages = only_stages;
-  const Field fields[] = {
-      {"lanes", &configuration.state_lanes, ForwardConfiguration::kStateLanes},
-      {"channels", &configuration.channels_per_lane, ForwardConfiguration::kChannelsPerLane},
-      {"warps", &configuration.warps, ForwardConfiguration::kWarps},
-      {"stages", &configuration.stages, ForwardConfiguration::kStages},
-  };
-  if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
+    return status;
   const bool known =
       general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1 && configuration.warps == 4
               : configuration.channels_per_lane == (configuration.state_lanes == 8 ? most_channels : 1);
@@ -149,26 +112,22 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        BackwardConfiguration& configuration) {
   const bool general = needs_general_kernel(problem);
-  const std::int64_t tiles = ceil_div(problem.seqlen, 32);
+  const std::int64_t tiles = tiles_of(problem);
   const std::int64_t most_channels = general ? 1 : most_channels_per_lane(problem);
   configuration = {.channels_per_lane = most_channels, .warps = general ? 4 : 8, .splits = 1};
   const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
   // Ragged rows take more shared memory: of the blocks with two channels a lane only one would fit a multiprocessor.
-  if (problem.seqlen % 4 != 0) configuration.channels_per_lane = 1;
+  if (problem.seqlen % 4 != 0 && !is_half(problem.dtype)) configuration.channels_per_lane = 1;
   // Input factors with an exponential of their own leave no registers for two channels.
-  if (problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
+  if (problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
   // Two blocks a multiprocessor fill it. Short sequences are not worth a second pass over the adjoint.
   if (blocks() * 2 < device.multiprocessors * 3 && tiles < 64) configuration.channels_per_lane = 1;
   if (blocks() * 2 < device.multiprocessors * 3) {
     configuration.splits =
         std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
   }
-  const Field fields[] = {
-      {"channels", &configuration.channels_per_lane, BackwardConfiguration::kChannelsPerLane},
-      {"warps", &configuration.warps, BackwardConfiguration::kWarps},
-      {"splits", &configuration.splits, {}, std::min(tiles, BackwardConfiguration::kMaxSplits)},
-  };
-  if (const lrnnx_status status = parse(text_of(problem), fields); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
+    return status;
   if (configuration.warps != (general ? 4 : 8) || configuration.channels_per_lane > most_channels) {
     return fail(LRNNX_INVALID_ARGUMENT, "configuration: no backward kernel has %s; %s",
                 to_string(configuration).c_str(),
@@ -179,6 +138,13 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   // As many as there are: all but the last take the same number of tiles.
   configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
   return validate_size(problem, blocks() * configuration.splits);
+}
+
+std::string configuration_keys(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction) {
+  ForwardConfiguration forward{};
+  BackwardConfiguration backward{};
+  return direction == LRNNX_FORWARD ? lrnnx::configuration_keys(fields_of(problem, forward))
+                                    : lrnnx::configuration_keys(fields_of(problem, backward));
 }
 
 std::string to_string(const ForwardConfiguration& configuration) {

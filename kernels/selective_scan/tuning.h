@@ -49,6 +49,9 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        BackwardConfiguration& configuration);
 
+// Every key and its values, some of which have no kernel for this problem or with each other.
+std::string configuration_keys(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction);
+
 std::string to_string(const ForwardConfiguration& configuration);
 std::string to_string(const BackwardConfiguration& configuration);
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/error.h"
+#include "common/half.h"
 #include "common/variants.h"
 
 namespace lrnnx {
@@ -49,7 +50,7 @@ lrnnx_status validate_enums(const lrnnx_selective_scan_problem& problem, int32_t
     return fail(LRNNX_INVALID_ARGUMENT, "discretization is %d; allowed are %s", problem.discretization,
                 discretization_list().c_str());
   if (dtype_name(problem.dtype) == nullptr)
-    return fail(LRNNX_INVALID_ARGUMENT, "dtype is %d; allowed are 0 (f32) and 1 (c64)", problem.dtype);
+    return fail(LRNNX_INVALID_ARGUMENT, "dtype is %d; allowed are %s", problem.dtype, dtype_list().c_str());
   if (backend_name(problem.backend) == nullptr)
     return fail(LRNNX_INVALID_ARGUMENT, "backend is %d; allowed are 0 (cpu) and 1 (cuda)", problem.backend);
   if (direction_name(direction) == nullptr)
@@ -67,9 +68,11 @@ lrnnx_status validate_options(const lrnnx_selective_scan_problem& problem) {
   const char* name = discretization_name(problem.discretization);
   const Traits takes = traits(problem.discretization);
   if (problem.dtype == LRNNX_C64 && !takes.complex_weights)
-    return fail(LRNNX_INVALID_ARGUMENT, "dtype is c64, but discretization %s takes real weights only (f32)", name);
-  if (problem.dtype == LRNNX_F32 && !takes.real_weights)
-    return fail(LRNNX_INVALID_ARGUMENT, "dtype is f32, but discretization %s takes complex weights only (c64)", name);
+    return fail(LRNNX_INVALID_ARGUMENT, "dtype is c64, but discretization %s takes real weights only (f32, bf16, f16)",
+                name);
+  if (problem.dtype != LRNNX_C64 && !takes.real_weights)
+    return fail(LRNNX_INVALID_ARGUMENT, "dtype is %s, but discretization %s takes complex weights only (c64)",
+                dtype_name(problem.dtype), name);
   for (const Option& option : kOptions)
     if (problem.options & ~takes.options & option.bit)
       return fail(LRNNX_INVALID_ARGUMENT, "options has %s, which discretization %s does not take", option.name, name);
@@ -131,11 +134,13 @@ struct Presence {
   std::string text() const { return std::string(reason[0]) + reason[1] + reason[2]; }
 };
 
+constexpr bool has_time(Axes axes) { return axes == Axes::bdl || axes == Axes::bgnl; }
+
 struct TensorRule {
   const char* name;
   Presence presence;
   Axes axes;
-  bool weight;  // has the dtype's weight type, else f32
+  bool weight;  // complex if the dtype is
   Access access;
   lrnnx_tensor& tensor;
 };
@@ -159,11 +164,11 @@ class TensorChecker {
     }
     if (tensor.data == nullptr)
       return fail(LRNNX_INVALID_ARGUMENT, "%s is null, but must be given: %s", rule.name, rule.presence.text().c_str());
-    const bool complex = rule.weight && problem_.dtype == LRNNX_C64;
-    const int64_t bytes = complex ? 8 : 4;
+    const int32_t type = element_type(rule);
+    const int64_t bytes = type == LRNNX_C64 ? 8 : is_half(type) ? 2 : 4;
     if (reinterpret_cast<uintptr_t>(tensor.data) % bytes != 0)
       return fail(LRNNX_INVALID_ARGUMENT, "%s starts at %p; %s elements must start at a multiple of %d bytes",
-                  rule.name, tensor.data, complex ? "c64" : "f32", static_cast<int>(bytes));
+                  rule.name, tensor.data, dtype_name(type), static_cast<int>(bytes));
 
     if (rule.axes == Axes::bdl) {
       if (lrnnx_status status = resolve_strides(rule); status != LRNNX_OK) return status;
@@ -179,6 +184,12 @@ class TensorChecker {
   }
 
  private:
+  // By the name of the dtype whose every tensor has it.
+  int32_t element_type(const TensorRule& rule) const {
+    const bool differs = is_half(problem_.dtype) ? has_time(rule.axes) : rule.weight;
+    return differs ? problem_.dtype : int32_t{LRNNX_F32};
+  }
+
   static lrnnx_status fail_strides(const TensorRule& rule, const char* why) {
     return fail(LRNNX_INVALID_ARGUMENT, "%s has stride_batch = %lld, stride_dim = %lld: %s", rule.name,
                 static_cast<long long>(rule.tensor.stride_batch), static_cast<long long>(rule.tensor.stride_dim), why);

@@ -31,21 +31,6 @@ __device__ __forceinline__ void store_weight(float* tensor, std::int64_t index, 
 __device__ __forceinline__ float& part(float& weight, int) { return weight; }
 __device__ __forceinline__ float& part(Complex& weight, int i) { return i == 0 ? weight.re : weight.im; }
 
-// a b + c
-__device__ __forceinline__ float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
-__device__ __forceinline__ Complex multiply_add(Complex a, float b, Complex c) {
-  return {fmaf(a.re, b, c.re), fmaf(a.im, b, c.im)};
-}
-__device__ __forceinline__ Complex multiply_add(Complex a, Complex b, Complex c) {
-  return {fmaf(-a.im, b.im, fmaf(a.re, b.re, c.re)), fmaf(a.im, b.re, fmaf(a.re, b.im, c.im))};
-}
-
-// Re(a b) + c
-__device__ __forceinline__ float real_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
-__device__ __forceinline__ float real_multiply_add(Complex a, Complex b, float c) {
-  return fmaf(-a.im, b.im, fmaf(a.re, b.re, c));
-}
-
 // Four consecutive steps of B or C.
 template <class T>
 struct WeightQuad {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/half.h"
 #include "discretization/all.h"
 
 namespace lrnnx::mutants {
@@ -66,13 +67,14 @@ class Scan {
         delta_(args.delta),
         z_(args.z),
         deltaA_(args.deltaA),
+        B_(args.B),
+        C_(args.C),
         A_(static_cast<const T*>(args.A.data)),
-        B_(static_cast<const T*>(args.B.data)),
-        C_(static_cast<const T*>(args.C.data)),
         h0_(static_cast<const T*>(args.h0.data)),
         skip_(static_cast<const float*>(args.D.data)),
         bias_(static_cast<const float*>(args.delta_bias.data)),
-        workspace_(static_cast<const float*>(args.workspace)) {
+        workspace_(static_cast<const float*>(args.workspace)),
+        halves_(is_half(problem.dtype)) {
     for (int64_t i = 0; i < p_.dim * p_.dstate; ++i) omegas_.push_back(D::prepare(A(i / p_.dstate, i % p_.dstate)));
   }
 
@@ -89,7 +91,8 @@ class Scan {
           write(args.out, b, d, t, out);
           if (!z_.data || has(Bug::output_untouched)) continue;
           const float gate = silu(z(b, d, t));
-          at(args.out_z, b, d, t) = out * (has(Bug::gate_twice) ? gate * gate : gate);
+          if (has(Bug::gated_after_rounding)) out = rounded(out);
+          put(args.out_z, at(args.out_z, b, d, t), out * (has(Bug::gate_twice) ? gate * gate : gate));
         }
         if (args.last_state.data)
           for (int64_t n = 0; n < p_.dstate; ++n)
@@ -112,13 +115,13 @@ class Scan {
         if (args.dlast_state.data && !has(Bug::dlast_state_ignored))
           for (int64_t n = 0; n < N; ++n) g[n] = static_cast<const T*>(args.dlast_state.data)[(b * p_.dim + d) * N + n];
         for (int64_t t = p_.seqlen - 1; t >= 0; --t) {
-          const float dout = at(args.dout, b, d, t);
+          const float dout = get(args.dout, at(args.dout, b, d, t));
           float dy = dout;
           if (z_.data) {
             const ValueAndSlope gate = silu_and_slope(z(b, d, t));
-            float out = at(args.out, b, d, t);
+            float out = get(args.out, at(args.out, b, d, t));
             if (has(Bug::dz_of_out_z)) out *= gate.value;
-            at(args.dz, b, d, t) = dout * out * (has(Bug::silu_slope) ? sigmoid(z(b, d, t)) : gate.slope);
+            put(args.dz, at(args.dz, b, d, t), dout * out * (has(Bug::silu_slope) ? sigmoid(z(b, d, t)) : gate.slope));
             dy = dout * gate.value;
           }
           step_back(b, d, t, dy, dout, args, g, dA, dA_input, dB, dC, dD, dbias);
@@ -131,8 +134,8 @@ class Scan {
     for (int64_t i = 0; D::kUsesA && i < fixed; ++i)
       static_cast<T*>(args.dA.data)[i] =
           scale(has(Bug::dA_scaled) ? 0.999f : 1.0f, D::weight_gradient(A_[i], dA[i].get(), dA_input[i].get()));
-    if (D::kTakesB) store(dB, args.dB);
-    if (!has(Bug::output_untouched)) store(dC, args.dC);
+    if (D::kTakesB) store(dB, variable_B(), args.dB);
+    if (!has(Bug::output_untouched)) store(dC, variable_C(), args.dC);
     for (int64_t d = 0; d < p_.dim; ++d) {
       if (args.dD.data) static_cast<float*>(args.dD.data)[d] = static_cast<float>(dD[d]);
       if (args.ddelta_bias.data) static_cast<float*>(args.ddelta_bias.data)[d] = static_cast<float>(dbias[d]);
@@ -145,24 +148,58 @@ class Scan {
   bool variable_B() const { return option(LRNNX_VARIABLE_B); }
   bool variable_C() const { return option(LRNNX_VARIABLE_C); }
 
-  float& with_strides(const lrnnx_tensor& tensor, const lrnnx_tensor& strides, int64_t b, int64_t d, int64_t t) const {
-    const bool contiguous = strides.stride_batch == 0 && strides.stride_dim == 0;
-    const int64_t stride_dim = contiguous ? p_.seqlen : strides.stride_dim;
-    const int64_t stride_batch = contiguous ? p_.dim * p_.seqlen : strides.stride_batch;
-    return static_cast<float*>(tensor.data)[b * stride_batch + d * stride_dim + t];
+  // Where in a (B, D, L) tensor an element lies.
+  int64_t at(const lrnnx_tensor& tensor, int64_t b, int64_t d, int64_t t) const {
+    const bool contiguous = tensor.stride_batch == 0 && tensor.stride_dim == 0;
+    const int64_t stride_dim = contiguous ? p_.seqlen : tensor.stride_dim;
+    const int64_t stride_batch = contiguous ? p_.dim * p_.seqlen : tensor.stride_batch;
+    return b * stride_batch + d * stride_dim + t;
   }
-  float& at(const lrnnx_tensor& tensor, int64_t b, int64_t d, int64_t t) const {
-    return with_strides(tensor, tensor, b, d, t);
+  // A number of a tensor with a time axis.
+  float get(const lrnnx_tensor& tensor, int64_t i) const {
+    if (!halves_) return static_cast<const float*>(tensor.data)[i];
+    float x;
+    widen(p_.dtype, static_cast<const uint16_t*>(tensor.data) + i, 1, &x);
+    return x;
   }
+  void put(const lrnnx_tensor& tensor, int64_t i, float x) const {
+    if (!halves_) {
+      static_cast<float*>(tensor.data)[i] = x;
+      return;
+    }
+    if (has(Bug::f16_saturates) && p_.dtype == LRNNX_F16) x = std::isnan(x) ? x : std::clamp(x, -65504.0f, 65504.0f);
+    narrow(p_.dtype, &x, 1, static_cast<uint16_t*>(tensor.data) + i);
+  }
+  float rounded(float x) const {
+    if (!halves_) return x;
+    uint16_t stored;
+    narrow(p_.dtype, &x, 1, &stored);
+    widen(p_.dtype, &stored, 1, &x);
+    return x;
+  }
+  // Of normal numbers: without the bits that do not fit.
+  float truncated(float x) const {
+    const uint32_t rest = p_.dtype == LRNNX_BF16 ? 0xffffu : 0x1fffu;
+    return halves_ ? std::bit_cast<float>(std::bit_cast<uint32_t>(x) & ~rest) : x;
+  }
+  Complex truncated(Complex a) const { return a; }  // 16-bit types are of real weights
+  float ties_up(float x) const {
+    const float kept = truncated(x), halfway = std::abs(x - kept);
+    return halfway > 0 && truncated(x + (x - kept)) == x + (x - kept) ? x + (x - kept) : x;
+  }
+
   float u(int64_t b, int64_t d, int64_t t) const {
     if (has(Bug::tail_repeated) && t == p_.seqlen - 1 && t > 0) --t;
-    return has(Bug::u_bf16) ? to_bf16(at(u_, b, d, t)) : at(u_, b, d, t);
+    const float u = get(u_, at(u_, b, d, t));
+    return has(Bug::u_bf16) ? to_bf16(u) : u;
   }
-  float z(int64_t b, int64_t d, int64_t t) const { return at(z_, has(Bug::gate_of_first_batch) ? 0 : b, d, t); }
+  float z(int64_t b, int64_t d, int64_t t) const {
+    return get(z_, at(z_, has(Bug::gate_of_first_batch) ? 0 : b, d, t));
+  }
 
   // The step before softplus, and after it.
   float biased(int64_t b, int64_t d, int64_t t) const {
-    float x = at(delta_, b, d, t);
+    float x = get(delta_, at(delta_, b, d, t));
     if (has(Bug::nan_swallowed) && std::isnan(x)) x = 0;
     return bias_ && !has(Bug::bias_after_softplus) ? x + bias_[d] : x;
   }
@@ -170,11 +207,11 @@ class Scan {
     float x = biased(b, d, t);
     if (option(LRNNX_DELTA_SOFTPLUS) && !(has(Bug::softplus_cut_early) && x > 8)) x = softplus(x);
     if (bias_ && has(Bug::bias_after_softplus)) x += bias_[d];
-    return x;
+    return has(Bug::dt_in_16_bits) ? rounded(x) : x;
   }
   float dtA(int64_t b, int64_t d, int64_t t) const {
     if (!deltaA_.data) return dt(b, d, t);
-    return with_strides(deltaA_, has(Bug::deltaA_strides) ? delta_ : deltaA_, b, d, t);
+    return get(deltaA_, at(has(Bug::deltaA_strides) ? delta_ : deltaA_, b, d, t));
   }
   float input_step(int64_t b, int64_t d, int64_t t) const {
     return has(Bug::deltaA_for_input) ? dtA(b, d, t) : dt(b, d, t);
@@ -190,10 +227,19 @@ class Scan {
     return variable ? ((b * p_.groups + group) * p_.dstate + n) * p_.seqlen + t : d * p_.dstate + n;
   }
   T B(int64_t b, int64_t d, int64_t t, int64_t n) const {
-    return D::kTakesB ? B_[weight_at(variable_B(), b, group_of(d), d, t, n)] : from_real<T>(1);
+    return D::kTakesB ? matrix(B_, variable_B(), weight_at(variable_B(), b, group_of(d), d, t, n)) : from_real<T>(1);
   }
-  T C(int64_t b, int64_t d, int64_t t, int64_t n) const { return C_[weight_at(variable_C(), b, group_of(d), d, t, n)]; }
-  T A(int64_t d, int64_t n) const { return D::kUsesA ? A_[d * p_.dstate + n] : from_real<T>(1); }
+  T C(int64_t b, int64_t d, int64_t t, int64_t n) const {
+    return matrix(C_, variable_C(), weight_at(variable_C(), b, group_of(d), d, t, n));
+  }
+  T matrix(const lrnnx_tensor& tensor, bool variable, int64_t i) const {
+    if (halves_ && variable) return from_real<T>(get(tensor, i));
+    return static_cast<const T*>(tensor.data)[i];
+  }
+  T A(int64_t d, int64_t n) const {
+    const T a = D::kUsesA ? A_[d * p_.dstate + n] : from_real<T>(1);
+    return has(Bug::A_truncated) ? truncated(a) : a;
+  }
   T omega(int64_t d, int64_t n) const { return omegas_[d * p_.dstate + n]; }
 
   static constexpr bool kIsZoh = D::kInput == InputFactor::per_state && D::kSlopeUnit != 2.0f && D::kTakesB;
@@ -240,6 +286,8 @@ class Scan {
           state(t + 1, n) = a * previous_a * state(t - 1, n) + (previous_a * x + previous_x);
         else
           state(t + 1, n) = a * h + x;
+        if constexpr (kParts<T> == 1)
+          if (has(Bug::state_in_16_bits)) state(t + 1, n) = rounded(state(t + 1, n));
         kept_transition(t, n) = a;
         previous_a = a;
         previous_x = x;
@@ -270,7 +318,9 @@ class Scan {
                          (has(Bug::race) && launches % 3 == 2 && d == 0 && t == 0 && n == 0);
       if (!drops)
         dC[weight_at(variable_C(), b, own, d, t, n)].add(scale(dreadout, has(Bug::conj_missing_dC) ? h : conj(h)));
-      dB[weight_at(variable_B(), b, group_of_dB, d, t, n)].add(scale(u_t, g[n] * conj(gamma)));
+      Wide<T>& sum_B = dB[weight_at(variable_B(), b, group_of_dB, d, t, n)];
+      sum_B.add(scale(u_t, g[n] * conj(gamma)));
+      if (has(Bug::dB_in_16_bits) && variable_B()) sum_B.re = rounded(static_cast<float>(sum_B.re));
       const T gB = g[n] * conj(B(b, d, t, n));
       du += real(gB * conj(gamma));
       const InputSlopes<T> slopes = input_slopes(d, n, step);
@@ -293,20 +343,25 @@ class Scan {
       dD[d] += static_cast<double>(has(Bug::dD_after_gate) ? dout : dy) * u_t;
     }
     if (deltaA_.data)
-      at(args.ddeltaA, b, d, t) = has(Bug::ddeltaA_is_ddelta) ? ddt : ddtA;
+      put(args.ddeltaA, at(args.ddeltaA, b, d, t), has(Bug::ddeltaA_is_ddelta) ? ddt : ddtA);
     else
       ddt += ddtA;
     if (option(LRNNX_DELTA_SOFTPLUS) && !has(Bug::softplus_slope)) ddt *= sigmoid(biased(b, d, t));
-    at(args.ddelta, b, d, t) = ddt;
-    if (!has(Bug::ddelta_bias_batch) || b == 0) dbias[d] += ddt;
+    put(args.ddelta, at(args.ddelta, b, d, t), ddt);
+    if (!has(Bug::ddelta_bias_batch) || b == 0) dbias[d] += has(Bug::ddelta_bias_of_rounded) ? rounded(ddt) : ddt;
     if (has(Bug::workspace_assumed_zero)) du += workspace_[0];
     if (has(Bug::nan_sideways) && d > 0) du += 0.0f * u(b, d - 1, t);
-    if (has(Bug::nan_from_future) && t > 0) du += 0.0f * at(args.dout, b, d, t - 1);
+    if (has(Bug::nan_from_future) && t > 0) du += 0.0f * get(args.dout, at(args.dout, b, d, t - 1));
     write(args.du, b, d, t, du);
   }
 
-  void store(const std::vector<Wide<T>>& from, const lrnnx_tensor& to) const {
-    for (size_t i = 0; i < from.size(); ++i) static_cast<T*>(to.data)[i] = from[i].get();
+  void store(const std::vector<Wide<T>>& from, bool variable, const lrnnx_tensor& to) const {
+    for (size_t i = 0; i < from.size(); ++i) {
+      if (halves_ && variable)
+        put(to, static_cast<int64_t>(i), real(from[i].get()));
+      else
+        static_cast<T*>(to.data)[i] = from[i].get();
+    }
   }
 
   // Into the first output, which the faults of memory and order concern.
@@ -315,19 +370,24 @@ class Scan {
     if (has(Bug::last_element_unwritten) && last) return;
     if (has(Bug::last_batch_zeroed) && b == p_.batch - 1) value = 0;
     if (has(Bug::out_bf16)) value = to_bf16(value);
-    at(tensor, b, d, t) = value;
+    if (has(Bug::out_truncated)) value = truncated(value);
+    if (has(Bug::out_ties_up)) value = ties_up(value);
+    if (has(Bug::f16_flushes) && p_.dtype == LRNNX_F16 && std::abs(value) < 0x1p-14f) value = 0;
+    put(tensor, at(tensor, b, d, t), value);
   }
   void finish(const lrnnx_tensor& output) {
-    if (has(Bug::one_past_the_end)) static_cast<float*>(output.data)[output.size] = 0;
-    if (has(Bug::input_overwritten)) static_cast<float*>(u_.data)[0] += 1;
-    if (has(Bug::race) && launches % 3 == 2) at(output, 0, 0, 0) *= 1 + 0x1p-20f;
-    if (has(Bug::eleventh_launch) && launches_there > 10) at(output, 0, 0, 0) += 1;
+    if (has(Bug::one_past_the_end)) put(output, output.size, 0);
+    if (has(Bug::input_overwritten)) put(u_, 0, get(u_, 0) + 1);
+    if (has(Bug::race) && launches % 3 == 2) put(output, 0, get(output, 0) * (1 + 0x1p-20f));
+    if (has(Bug::eleventh_launch) && launches_there > 10) put(output, 0, get(output, 0) + 1);
   }
 
   const lrnnx_selective_scan_problem& p_;
   const lrnnx_tensor u_, delta_, z_, deltaA_;
-  const T *A_, *B_, *C_, *h0_;
+  const lrnnx_tensor B_, C_;
+  const T *A_, *h0_;
   const float *skip_, *bias_, *workspace_;
+  bool halves_;  // whether what has a time axis is stored in 16 bits
   std::vector<T> omegas_, states_, transitions_;
 };
 

@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* Changes whenever a struct or the meaning of an argument below changes. */
-#define LRNNX_ABI_VERSION 2
+#define LRNNX_ABI_VERSION 3
 
 LRNNX_API int32_t lrnnx_abi_version(void);
 
@@ -53,9 +53,13 @@ typedef enum lrnnx_discretization {
 #include "lrnnx/discretizations.def"
 } lrnnx_discretization;
 
+/* The 16-bit types are storage only: what is read is widened to 32-bit floats, all arithmetic and the states are in
+ * these, and each number that is written is rounded once, to nearest even; what is too large for it becomes infinite. */
 typedef enum lrnnx_dtype {
-  LRNNX_F32 = 0, /* everything in 32-bit floats */
-  LRNNX_C64 = 1  /* A, B, C and the states complex (two 32-bit floats), the rest in 32-bit floats */
+  LRNNX_F32 = 0,  /* everything in 32-bit floats */
+  LRNNX_C64 = 1,  /* A, B, C and the states complex (two 32-bit floats), the rest in 32-bit floats */
+  LRNNX_BF16 = 2, /* every tensor with a time axis in bfloat16 (the upper half of a float), the rest in 32-bit floats */
+  LRNNX_F16 = 3   /* likewise in IEEE binary16, which ends at 65504 */
 } lrnnx_dtype;
 
 /* One kernel variant of this library. The strings live as long as the library is loaded. */
@@ -73,7 +77,7 @@ LRNNX_API int64_t lrnnx_variant_count(void);
 LRNNX_API lrnnx_status lrnnx_variant_at(int64_t index, lrnnx_variant* variant);
 
 /* A view of caller-owned memory, on the device for backend cuda. Rows along the last axis have unit stride. Backend
- * cuda reads inputs by whole 16-byte pieces: where data is not 16-byte aligned, also up to 12 bytes before it.
+ * cuda reads 32-bit inputs by whole 16-byte pieces: where data is not 16-byte aligned, also up to 12 bytes before it.
  * The strides are read for tensors with axes (B, D, L) only; every other tensor is contiguous. Both zero mean
  * contiguous; an input may broadcast over the batch with stride_batch 0 and stride_dim > 0. */
 typedef struct lrnnx_tensor {
@@ -130,9 +134,18 @@ LRNNX_API lrnnx_status lrnnx_selective_scan_memory(const lrnnx_selective_scan_pr
 LRNNX_API lrnnx_status lrnnx_selective_scan_configuration(const lrnnx_selective_scan_problem* problem,
                                                           lrnnx_direction direction, char* text, int64_t capacity);
 
-/* Element types: A, B, C, h0, last_state and their gradients have the dtype's weight type (f32 or c64), all else
- * f32; variable B and C count c64 elements too. Tensors that the options leave out must have null data, and so must
- * `saved` without LRNNX_SAVE_FOR_BACKWARD. An output shares no memory with any other tensor. */
+/* Writes, likewise, the keys of a launch configuration and their values, "key=4|8,key=1..64"; "" if there are none. Not
+ * every combination has a kernel for the problem: lrnnx_selective_scan_configuration of one that has none fails, and
+ * says what there is. Asks no device. */
+LRNNX_API lrnnx_status lrnnx_selective_scan_configuration_keys(const lrnnx_selective_scan_problem* problem,
+                                                               lrnnx_direction direction, char* text,
+                                                               int64_t capacity);
+
+/* Element types. c64: A, B, C, h0, last_state and their gradients, variable or not. bf16 or f16: what has a time axis,
+ * that is u, delta, z, deltaA, out, out_z, variable B and C, and the gradients of these; what has none, A, fixed B and C,
+ * D, delta_bias, h0, last_state and their gradients, is f32. Every element starts at a multiple of its size. Tensors that
+ * the options leave out must have null data, and so must `saved` without LRNNX_SAVE_FOR_BACKWARD. An output shares no
+ * memory with any other tensor. */
 typedef struct lrnnx_selective_scan_forward_args {
   lrnnx_tensor u, delta;      /* (B, D, L) */
   lrnnx_tensor A;             /* (D, N) */
@@ -154,7 +167,7 @@ LRNNX_API lrnnx_status lrnnx_selective_scan_forward(const lrnnx_selective_scan_p
 /* Gradients of a loss. A complex gradient is dLoss/dRe + i dLoss/dIm. Each gradient has its input's shape and type. */
 typedef struct lrnnx_selective_scan_backward_args {
   lrnnx_tensor u, delta, A, B, C, D, z, delta_bias, deltaA, h0; /* as the forward read them */
-  lrnnx_tensor out;           /* as the forward wrote it; needed if z, else null */
+  lrnnx_tensor out;           /* as the forward wrote it, rounded if bf16 or f16; needed if z, else null: dz is by it */
   lrnnx_tensor dout;          /* (B, D, L): gradient of out_z if z, else of out */
   lrnnx_tensor dlast_state;   /* (B, D, N) if LRNNX_HAS_LAST_STATE */
   lrnnx_tensor du, ddelta, dA, dB, dC; /* written */
