@@ -45,6 +45,7 @@ class Backend {
   virtual std::string_view name() const = 0;
   // Why nothing can run here ("no CUDA device"); nothing if it can. Every other call needs an available backend.
   virtual std::optional<std::string> unavailable() const = 0;
+  virtual int64_t device_count() const = 0;  // 0 if unavailable
   // "NVIDIA H100 80GB HBM3", or the processor's name.
   virtual std::string device_name() const = 0;
 

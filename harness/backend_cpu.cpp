@@ -29,6 +29,8 @@ class CpuBackend final : public Backend {
   std::string_view name() const override { return "cpu"; }
   std::optional<std::string> unavailable() const override { return std::nullopt; }
 
+  int64_t device_count() const override { return 1; }
+
   std::string device_name() const override {
     std::ifstream cpuinfo("/proc/cpuinfo");
     for (std::string line; std::getline(cpuinfo, line);) {

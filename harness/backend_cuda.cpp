@@ -9,7 +9,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include <cstdio>
+#include "harness/output.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -21,18 +21,18 @@ void require(cudaError_t error, const std::string& call) {
 void release(void* data) {
   // Called from destructors, which must not throw; the failure that broke the device is thrown elsewhere.
   if (const cudaError_t error = cudaFree(data); error != cudaSuccess && error != cudaErrorCudartUnloading) {
-    fmt::print(stderr, "cudaFree: {}\n", cudaGetErrorString(error));
+    write_stderr(fmt::format("cudaFree: {}\n", cudaGetErrorString(error)));
   }
 }
 
 class CudaBackend final : public Backend {
  public:
   CudaBackend() {
-    int count = 0;
-    if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    if (const cudaError_t error = cudaGetDeviceCount(&count_); error != cudaSuccess) {
+      count_ = 0;
       unavailable_ = fmt::format("no CUDA device (cudaGetDeviceCount: {})", cudaGetErrorString(error));
       cudaGetLastError();  // else the next launch reports it
-    } else if (count == 0) {
+    } else if (count_ == 0) {
       unavailable_ = "no CUDA device";
     }
   }
@@ -42,6 +42,7 @@ class CudaBackend final : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   std::optional<std::string> unavailable() const override { return unavailable_; }
+  int64_t device_count() const override { return count_; }
 
   std::string device_name() const override {
     int device = 0;
@@ -86,6 +87,7 @@ class CudaBackend final : public Backend {
   }
 
   std::optional<std::string> unavailable_;
+  int count_ = 0;
   cudaStream_t stream_ = nullptr;
 };
 
@@ -104,6 +106,7 @@ class CudaBackend final : public Backend {
  public:
   std::string_view name() const override { return "cuda"; }
   std::optional<std::string> unavailable() const override { return "no CUDA device (this build has no CUDA backend)"; }
+  int64_t device_count() const override { return 0; }
   std::string device_name() const override { refuse(); }
   Buffer allocate(int64_t) override { refuse(); }
   void copy_in(void*, const void*, int64_t) override { refuse(); }

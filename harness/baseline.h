@@ -1,4 +1,4 @@
-// Did the cold median of a problem change between two measurements, and is that more than noise?
+// Did the median time of a problem change between two measurements, and is that more than noise?
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

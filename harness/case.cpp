@@ -64,8 +64,9 @@ RowPattern pattern_of(const TensorSpec& tensor, MemoryLayout layout) {
 
 void require_support(const Problem& problem, const Backend& backend, const Library& library) {
   if (const auto reason = backend.unavailable()) throw LibraryError(LRNNX_NO_DEVICE, *reason);
-  if (!has_variant(problem, library))
-    throw LibraryError(LRNNX_UNSUPPORTED, fmt::format("{} has no variant {}", library.name, variant_name(problem)));
+  if (!has_variant(&library == &linked_library() ? variants() : variants_of(library), problem))
+    throw LibraryError(LRNNX_UNSUPPORTED, fmt::format("{} has no variant {} with options {}", library.name,
+                                                      variant_name(problem), to_string(problem.options)));
 }
 
 }  // namespace
@@ -162,6 +163,12 @@ std::vector<float> Case::download(const std::string& name) const {
   throw UsageError(fmt::format("{} has no tensor '{}'", variant_name(problem_), name));
 }
 
+HostTensors Case::download_outputs() const {
+  HostTensors outputs;
+  for (const std::string& name : output_names()) outputs[name] = download(name);
+  return outputs;
+}
+
 HostTensors Case::inputs() const {
   HostTensors inputs;
   for (const Slot& slot : slots_) {
@@ -182,6 +189,12 @@ HostTensors Case::rounded_intermediates() const {
 void Case::poison_outputs() {
   for (Slot& slot : slots_) {
     if (slot.access != Slot::Access::read) slot.buffer.poison();
+  }
+}
+
+void Case::litter_outputs() {
+  for (Slot& slot : slots_) {
+    if (slot.access != Slot::Access::read) slot.buffer.litter();
   }
 }
 

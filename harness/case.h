@@ -38,11 +38,13 @@ class Case {
   std::vector<TensorSpec> outputs() const;
   std::vector<std::string> output_names() const;
   std::vector<float> download(const std::string& name) const;  // after synchronising
+  HostTensors download_outputs() const;                        // likewise
   HostTensors inputs() const;                                  // generated afresh, equal to what was copied in
   // What the forward stored with less precision than it computed with, as a backward then reads it.
   HostTensors rounded_intermediates() const;
 
   void poison_outputs();  // outputs and workspace, as after construction
+  void litter_outputs();  // both hold numbers, as if a launch had left them there
 
   // seal() notes what a launch may only read; violations() then says, one sentence each, which of that changed and
   // which guard bytes were overwritten.

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -11,9 +12,9 @@
 
 #include "harness/activity.h"
 #include "harness/case.h"
+#include "harness/files.h"
 #include "harness/npy.h"
 #include "harness/operators.h"
-#include "harness/output.h"
 #include "harness/probe.h"
 
 namespace lrnnx::bench {
@@ -34,19 +35,13 @@ std::string oracle_key(Problem problem, const HostTensors& intermediates) {
   return key;
 }
 
-HostTensors download_outputs(const Case& launched) {
-  HostTensors outputs;
-  for (const std::string& name : launched.output_names()) outputs[name] = launched.download(name);
-  return outputs;
-}
-
 HostTensors launch_and_download(Case& prepared) {
   {
     const Doing kernels(Activity::kernels);
     prepared.launch();
     prepared.backend().synchronize();
   }
-  return download_outputs(prepared);
+  return prepared.download_outputs();
 }
 
 // Names the first tensor of `again` that differs from `first` in any bit.
@@ -58,26 +53,35 @@ std::string differing(const HostTensors& first, const HostTensors& again) {
   return "";
 }
 
-// A folder under `directory` that the problem's text names: problem.txt, input.*.npy, got.*.npy, expected.*.npy.
-std::string dump(const std::string& directory, const Case& launched, const HostTensors& outputs,
-                 const OracleTensors& oracle) {
-  const HostTensors inputs = launched.inputs();
-  const std::string line = to_string(launched.problem());
-  const std::string folder = fmt::format("{}/{}-{:016x}", directory, variant_name(launched.problem()), hash_text(line));
+// What went into a comparison and came out of it.
+struct Compared {
+  const HostTensors &inputs, &outputs;
+  const Case& launched;  // has what a forward before it left
+  const OracleTensors& expected;
+  const HostTensors* planted;  // what the launch with a plant gave, of a fill that has one
+};
+
+// A folder under `directory` that the problem's text names: problem.txt, input.*.npy, got.*.npy, expected.*.npy and
+// planted.*.npy.
+std::string dump(const std::string& directory, const Problem& problem, const Compared& compared) {
+  const std::string line = to_string(problem);
+  const std::string folder = fmt::format("{}/{}-{:016x}", directory, variant_name(problem), hash_text(line));
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw SystemError(fmt::format("cannot make the folder {}: {}", folder, error.message()));
   write_file(folder + "/problem.txt", line + '\n');
-  for (const TensorSpec& tensor : tensors(launched.problem())) {
+  for (const TensorSpec& tensor : tensors(problem)) {
     const auto path = [&](const char* kind) { return fmt::format("{}/{}.{}.npy", folder, kind, tensor.name); };
-    const auto write = [&](const char* kind, const std::vector<float>& values) {
-      write_npy(path(kind), values, tensor.shape, tensor.complex, tensor.storage);
+    const auto write = [&](const char* kind, const HostTensors& values) {
+      if (const auto found = values.find(tensor.name); found != values.end())
+        write_npy(path(kind), found->second, tensor.shape, tensor.complex, tensor.storage);
     };
-    if (tensor.role == Role::input) write("input", inputs.at(tensor.name));
-    if (tensor.role == Role::intermediate) write("input", launched.download(tensor.name));
+    write("input", compared.inputs);
+    if (tensor.role == Role::intermediate) write("input", {{tensor.name, compared.launched.download(tensor.name)}});
     if (tensor.role != Role::output) continue;
-    write("got", outputs.at(tensor.name));
-    write_npy(path("expected"), oracle.at(tensor.name).value, tensor.shape, tensor.complex);
+    write("got", compared.outputs);
+    if (compared.planted) write("planted", *compared.planted);
+    write_npy(path("expected"), compared.expected.at(tensor.name).value, tensor.shape, tensor.complex);
   }
   return folder;
 }
@@ -116,6 +120,15 @@ std::string join_reasons(const std::vector<std::string>& reasons) {
 }
 
 }  // namespace
+
+uint64_t checksum_of(const HostTensors& tensors) {
+  uint64_t sum = 0;
+  for (const auto& [name, values] : tensors) {
+    sum ^= hash_text(name);
+    for (const float value : values) sum = (sum ^ std::bit_cast<uint32_t>(value)) * 0x9E3779B97F4A7C15u + (sum >> 29);
+  }
+  return sum;
+}
 
 std::string Checker::rerun(Case& launched, const HostTensors& outputs, CheckResult& result) const {
   for (int rerun = 1; rerun <= options_.reruns; ++rerun) {
@@ -191,6 +204,7 @@ void Checker::run(const Problem& problem, Backend& backend, const Library& libra
   result.configuration = launched.configuration();
   launched.seal();
   const HostTensors outputs = launch_and_download(launched);
+  result.output_checksum = checksum_of(outputs);
   if (const std::string fault = rerun(launched, outputs, result); !fault.empty()) faults.push_back(fault);
   faults = concatenated(faults, launched.violations());
 
@@ -199,10 +213,11 @@ void Checker::run(const Problem& problem, Backend& backend, const Library& libra
   const HostTensors inputs = generate_inputs(comparable);
   const auto plant = plant_of(problem);
   HostTensors compared = outputs, intermediates = launched.rounded_intermediates();
+  std::optional<Case> clean;
   if (plant) {
-    Case clean(comparable, backend, library);
-    compared = launch_and_download(clean);
-    intermediates = clean.rounded_intermediates();
+    clean.emplace(comparable, backend, library);
+    compared = launch_and_download(*clean);
+    intermediates = clean->rounded_intermediates();
   }
   const OracleTensors& oracle = expected(comparable, inputs, intermediates);
   if (plant) {
@@ -226,8 +241,21 @@ void Checker::run(const Problem& problem, Backend& backend, const Library& libra
                      : !doubts.empty() ? ExitCode::nothing_ran  // nothing was shown
                                        : ExitCode::ok;
   result.reason = join_reasons(faults.empty() ? doubts : faults);
-  if (!options_.dump.empty() && (options_.dump_all || result.status != Status::passed))
-    result.dumped = dump(options_.dump, launched, outputs, oracle);
+  if (options_.dump.empty() || (!options_.dump_all && result.status == Status::passed)) return;
+  try {
+    result.dumped = dump(options_.dump, problem,
+                         {.inputs = inputs,
+                          .outputs = compared,
+                          .launched = clean ? *clean : launched,
+                          .expected = oracle,
+                          .planted = plant ? &outputs : nullptr});
+  } catch (const SystemError& error) {
+    // A fault stays one.
+    result.reason += fmt::format("{}--dump: {}", result.reason.empty() ? "" : "\n", error.what());
+    if (result.status == Status::failed) return;
+    result.status = Status::error;
+    result.exit_code = error.exit_code();
+  }
 }
 
 }  // namespace lrnnx::bench

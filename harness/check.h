@@ -29,7 +29,11 @@ struct CheckResult {
   std::string configuration;  // that ran
   std::string dumped;         // the folder with its tensors, if any were written
   double seconds = 0;
+  uint64_t output_checksum = 0;  // of the bits that came out; a launch on the same inputs gives it again
 };
+
+// Of every bit of them.
+uint64_t checksum_of(const HostTensors& tensors);
 
 // What befell the process that was to check the problem.
 CheckResult broken_check(const Problem& problem, const std::string& reason);

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "harness/error.h"
+
 namespace lrnnx::bench {
 namespace {
 
@@ -55,12 +57,12 @@ std::complex<double> complex_of(const Json& json) {
   return number_of(json);
 }
 
-// The enumerator of that name.
+// The enumerator of that name. Throws SystemError if there is none: no word may pass for "passed".
 template <class Enum, size_t count>
 Enum named(const Enum (&values)[count], const Json& name) {
   for (const Enum value : values)
     if (name == to_string(value)) return value;
-  return values[0];
+  throw SystemError(fmt::format("the result of a check has the unknown word {}", name.dump()));
 }
 
 Comparison comparison_from_json(const Json& json) {
@@ -115,7 +117,7 @@ CheckResult check_result_from_json(const Json& json) {
   CheckResult result;
   result.problem = parse_problem(json.at("problem").get<std::string>());
   result.status = named(kStatuses, json.at("status"));
-  result.skip_reason = named(kSkipReasons, json.at("skip_reason"));
+  if (result.status == Status::skipped) result.skip_reason = named(kSkipReasons, json.at("skip_reason"));
   result.exit_code = static_cast<ExitCode>(json.at("exit_code").get<int>());
   result.reason = json.at("reason");
   result.deterministic = json.at("deterministic").is_null() || json.at("deterministic").get<bool>();

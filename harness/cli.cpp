@@ -52,9 +52,8 @@ std::vector<std::string> arguments(int argc, char** argv) {
   return words;
 }
 
-// Where nobody reads the standard error any more, the exit code still says it; fmt::print would throw.
 void complain(const std::string& message) {
-  std::fputs(fmt::format("{} {}\n", colored("error:", Color::red, stderr), message).c_str(), stderr);
+  write_stderr(fmt::format("{} {}\n", colored("error:", Color::red, stderr), message));
 }
 
 }  // namespace
@@ -83,7 +82,7 @@ int run_cli(int argc, char** argv) {
     return static_cast<int>(ExitCode::ok);
   } catch (const CLI::ParseError& error) {
     complain(error.what());
-    fmt::print(stderr, "lrnnx-bench --help lists what is allowed\n");
+    write_stderr("lrnnx-bench --help lists what is allowed\n");
     return static_cast<int>(ExitCode::usage);
   } catch (const Error& error) {
     complain(error.what());

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/baseline.h"
+#include "harness/files.h"
 #include "harness/flags.h"
-#include "harness/output.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -19,6 +19,7 @@ struct Flags {
 };
 
 int run_compare(const Flags& flags) {
+  require_places({flags.json});
   const Results before = read_results(flags.before), after = read_results(flags.after);
   if (!flags.allow_mixed) require_same_machine(before.environment, after.environment, flags.before, flags.after);
   const Comparisons comparisons = compare_results(before, after, flags.threshold);

@@ -4,11 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "harness/backend.h"
 #include "harness/error.h"
+#include "harness/files.h"
 #include "harness/strict_json.h"
 #include "harness/variants.h"
 
@@ -54,9 +53,7 @@ Configurations::Entry Configurations::parse_entry(const std::string& json_text, 
               .configuration = text_of(json, "configuration", where),
               .shape = {}};
   require_variant(entry.variant, where);
-  if (entry.configuration.find_first_of(" \t\n") != std::string::npos)
-    throw UsageError(fmt::format("{}: configuration is '{}': expected key=value,key=value without spaces", where,
-                                 entry.configuration));
+  require_configuration(entry.configuration, where);
   if (json.contains("device")) entry.device = text_of(json, "device", where);
   if (json.contains("implementation")) entry.implementation = text_of(json, "implementation", where);
   for (const ShapeAxis& axis : shape_axes()) {
@@ -112,10 +109,6 @@ void Configurations::apply(std::vector<Problem>& problems) const {
   }
 }
 
-Configurations read_configurations(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw UsageError(fmt::format("--configurations '{}': cannot be read", path));
-  return Configurations::parse({std::istreambuf_iterator<char>(file), {}}, path);
-}
+Configurations read_configurations(const std::string& path) { return Configurations::parse(read_file(path), path); }
 
 }  // namespace lrnnx::bench

@@ -143,16 +143,13 @@ Json system_facts() {
           {"kernel", fmt::format("{} {} {}", kernel.sysname, kernel.release, kernel.machine)}};
 }
 
-// The arguments of this process, quoted so that a shell reads them back. Of absolute paths the last part: where
+// What the process was started with, quoted so that a shell reads it back. Of absolute paths the last part: where
 // someone's files lie does not belong into results.
 std::string command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  const std::string raw{std::istreambuf_iterator<char>(file), {}};
   constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%^";
   std::string line;
-  for (size_t begin = 0; begin < raw.size();) {
-    const size_t end = std::min(raw.find('\0', begin), raw.size());
-    std::string_view word(raw.data() + begin, end - begin);
+  for (const std::string& whole : command_words()) {
+    std::string_view word = whole;
     if (word.starts_with('/')) word.remove_prefix(word.rfind('/') + 1);
     if (!line.empty()) line += ' ';
     if (!word.empty() && word.find_first_not_of(kPlain) == word.npos) {
@@ -162,7 +159,6 @@ std::string command_line() {
       for (const char c : word) c == '\'' ? line += "'\\''" : line += c;
       line += '\'';
     }
-    begin = end + 1;
   }
   return line;
 }
@@ -177,6 +173,13 @@ Json run() {
 }
 
 }  // namespace
+
+std::vector<std::string> command_words() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  return words;
+}
 
 nlohmann::ordered_json environment() {
   return {{"program", program()}, {"gpu", gpu()}, {"cpu", cpu()}, {"system", system_facts()}, {"run", run()}};

@@ -30,6 +30,16 @@ CLI::Validator seconds(bool zero_allowed) {
   return CLI::Validator(check, "");
 }
 
+CLI::Validator whole_number(int64_t least, int64_t most) {
+  const auto check = [least, most](const std::string& text) -> std::string {
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size() && least <= value && value <= most) return "";
+    return fmt::format("'{}': expected a whole number from {} to {}", text, least, most);
+  };
+  return CLI::Validator(check, "");
+}
+
 void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,
                        const std::string& description) {
   command

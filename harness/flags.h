@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -9,6 +10,8 @@ namespace lrnnx::bench {
 
 // A finite number of seconds; CLI11's own ranges let a NaN through.
 CLI::Validator seconds(bool zero_allowed);
+// Both included.
+CLI::Validator whole_number(int64_t least, int64_t most);
 
 // FLAG DURATION: 90, 90s, 15m, 2h; kept in seconds.
 void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,

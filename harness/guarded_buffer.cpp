@@ -15,6 +15,7 @@ constexpr int64_t kGuardBytes = 4096;
 // computes.
 constexpr unsigned char kGuard = 0xFE;
 constexpr unsigned char kPoison = 0xFF;  // as a number of any type, NaN
+constexpr unsigned char kLitter = 0x3B;  // 0.0029 as a float or a bfloat16, 0.9 as a binary16
 
 }  // namespace
 
@@ -46,10 +47,14 @@ void* GuardedBuffer::begin() const { return static_cast<char*>(memory_.data()) +
 
 void* GuardedBuffer::data() const { return memory_.data() ? static_cast<char*>(begin()) + pattern_.offset : nullptr; }
 
-void GuardedBuffer::poison() {
+void GuardedBuffer::poison() { fill(kPoison); }
+
+void GuardedBuffer::litter() { fill(kLitter); }
+
+void GuardedBuffer::fill(unsigned char value) {
   if (bytes() == 0) return;
-  if (pattern_.contiguous()) return backend_->fill_bytes(data(), kPoison, bytes());
-  const std::vector<unsigned char> row(static_cast<size_t>(pattern_.row_bytes), kPoison);
+  if (pattern_.contiguous()) return backend_->fill_bytes(data(), value, bytes());
+  const std::vector<unsigned char> row(static_cast<size_t>(pattern_.row_bytes), value);
   upload(row.data(), false);
 }
 

@@ -35,6 +35,7 @@ class GuardedBuffer {
   const RowPattern& pattern() const { return pattern_; }
 
   void poison();  // every number becomes NaN
+  void litter();  // every number becomes some other one, as if something had left it there
   void write(const void* values);
   void read(void* values) const;
   uint64_t checksum() const;  // of the contents, after synchronising
@@ -46,6 +47,7 @@ class GuardedBuffer {
   void for_each_row(Visit visit) const;
   std::vector<unsigned char> download() const;  // rows and what is between them
   void upload(const unsigned char* rows, bool advance);
+  void fill(unsigned char value);
   void* begin() const;
 
   Backend* backend_ = nullptr;

@@ -4,18 +4,27 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "harness/error.h"
+#include "harness/files.h"
 
 namespace lrnnx::bench {
 namespace {
+
+// Opens it to append, for this process alone: two sweeps with one journal would take each other's lines away.
+int open_alone(const std::string& path, int flags) {
+  const int file = ::open(path.c_str(), flags | O_WRONLY | O_APPEND | O_CLOEXEC, 0666);
+  if (file < 0) throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  if (::flock(file, LOCK_EX | LOCK_NB) == 0) return file;
+  ::close(file);
+  throw UsageError(fmt::format("journal {}: another sweep is writing it", path));
+}
 
 using Json = nlohmann::ordered_json;
 
@@ -46,12 +55,13 @@ std::vector<std::string> differences(const Json& found, const Plan& plan, bool a
 Journal Journal::create(const std::string& path, const Plan& plan) {
   Journal journal(path);
   if (std::filesystem::exists(path)) {
+    if (!std::filesystem::is_regular_file(path)) throw UsageError(fmt::format("journal {}: is not a file", path));
+    ::close(open_alone(path, 0));
     std::error_code error;
     std::filesystem::rename(path, path + ".old", error);
     if (error) throw SystemError(fmt::format("cannot rename {} to {}.old: {}", path, path, error.message()));
   }
-  journal.file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
-  if (journal.file_ < 0) throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  journal.file_ = open_alone(path, O_CREAT | O_EXCL);
   journal.environment_ = plan.environment;
   journal.write({{"schema", kSchema},
                  {"schema_version", kSchemaVersion},
@@ -62,11 +72,9 @@ Journal Journal::create(const std::string& path, const Plan& plan) {
 }
 
 Journal Journal::open(const std::string& path, const Plan& plan, bool allow_mixed) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) throw SystemError(fmt::format("cannot read {}", path));
-
   Journal journal(path);
+  journal.file_ = open_alone(path, 0);
+  const std::string text = read_file(path);
   size_t begin = 0;
   for (size_t number = 1, end = 0; (end = text.find('\n', begin)) != text.npos; begin = end + 1, ++number) {
     try {
@@ -80,7 +88,10 @@ Journal Journal::open(const std::string& path, const Plan& plan, bool allow_mixe
                                        allow_mixed ? "" : "; --allow-mixed overlooks machine and build"));
         journal.environment_ = line.at("environment");
       } else {
-        journal.done_[line.at("problem")] = line.at("rows").get<Rows>();
+        Rows rows = line.at("rows").get<Rows>();
+        if (rows.empty()) throw UsageError(fmt::format("{}: line {}: no rows", path, number));
+        for (const Json& row : rows) require_row(row, fmt::format("{}: line {}", path, number));
+        journal.done_[line.at("problem")] = std::move(rows);
         for (const auto& [backend, measured] : line.at("ceilings").items())
           journal.ceilings_.insert_or_assign(backend, ceilings_from_json(measured));
       }
@@ -88,11 +99,12 @@ Journal Journal::open(const std::string& path, const Plan& plan, bool allow_mixe
       throw UsageError(fmt::format("{}: line {}: {}", path, number, error.what()));
     }
   }
-  if (begin == 0) return create(path, plan);  // not even the first line was whole
+  if (begin == 0) {  // not even the first line was whole
+    ::close(std::exchange(journal.file_, -1));
+    return create(path, plan);
+  }
   if (::truncate(path.c_str(), static_cast<off_t>(begin)) != 0)
     throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  journal.file_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  if (journal.file_ < 0) throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
   return journal;
 }
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "harness/error.h"
 #include "kernels/naive/naive.h"
 
@@ -10,10 +12,15 @@ namespace lrnnx::bench {
 
 void Library::require_ok(lrnnx_status status, const char* call) const {
   if (status == LRNNX_OK) return;
-  // What was loaded may return anything.
-  const char *const word = status_name(status), *const why = last_error();
-  throw LibraryError(status, fmt::format("{}: {}: {}", call, word ? word : "no name of its status",
-                                         why ? why : "lrnnx_last_error is null"));
+  // What was loaded may return anything, and a terminal would obey some of it.
+  const auto plain = [](const char* text, const char* otherwise) {
+    std::string line = text ? text : otherwise;
+    std::ranges::replace_if(
+        line, [](unsigned char c) { return c < 32 || c == 127; }, '?');
+    return line;
+  };
+  throw LibraryError(status, fmt::format("{}: {}: {}", call, plain(status_name(status), "no name of its status"),
+                                         plain(last_error(), "lrnnx_last_error is null")));
 }
 
 const Library& linked_library() {

@@ -42,7 +42,7 @@ std::vector<Listed> selected_variants(const std::vector<Implementation>& impleme
   std::vector<std::string> names;
   for (const Implementation& implementation : implementations)
     for (const Variant& variant : implementation.variants) {
-      names.push_back(variant.name());
+      if (std::ranges::find(names, variant.name()) == names.end()) names.push_back(variant.name());
       if (filter.empty() || glob_matches(filter, variant.name())) selected.push_back({implementation.name, variant});
     }
   if (selected.empty()) {

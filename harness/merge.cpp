@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "harness/error.h"
+#include "harness/files.h"
 #include "harness/output.h"
 #include "harness/sinks.h"
 
@@ -57,12 +58,17 @@ Json total_wall_time(const std::vector<NamedResults>& parts) {
   return total;
 }
 
+// Throws UsageError if two have the same index.
 bool are_shards_of_one(const std::vector<NamedResults>& parts) {
-  return std::ranges::all_of(parts, [&](const NamedResults& part) {
+  std::map<int64_t, std::string> names;  // by index
+  for (const NamedResults& part : parts) {
     const auto& shards = part.results.shards;
-    return shards.size() == 1 && parts[0].results.shards.size() == 1 &&
-           shards[0].second == parts[0].results.shards[0].second;
-  });
+    if (shards.size() != 1 || shards[0].second != parts[0].results.shards[0].second) return false;
+    if (const auto [known, is_new] = names.emplace(shards[0].first, part.name); !is_new)
+      throw UsageError(fmt::format("{} and {} are both shard {}/{}, of different sweeps", known->second, part.name,
+                                   shards[0].first, shards[0].second));
+  }
+  return true;
 }
 
 struct Flags {
@@ -72,11 +78,12 @@ struct Flags {
 };
 
 int run_merge(const Flags& flags) {
+  require_places({flags.output, flags.csv});
   std::vector<NamedResults> parts;
   for (const std::string& path : flags.inputs) parts.push_back({path, read_results(path)});
   const Results merged = merge(parts, flags.allow_mixed);
   if (const auto missing = missing_shards(merged); !missing.empty())
-    fmt::print(stderr, "missing: shard {}\n", fmt::join(missing, ", "));
+    write_stderr(fmt::format("missing: shard {}\n", fmt::join(missing, ", ")));
   std::vector<Output> outputs = {{flags.output, json_text(merged)}};
   if (!flags.csv.empty()) outputs.push_back({flags.csv, csv_text(merged)});
   write_outputs(std::move(outputs));

@@ -47,7 +47,7 @@ struct Row {
   std::string configuration;
 };
 
-using Value = std::variant<std::monostate, double, int64_t, std::string>;
+using Value = std::variant<std::monostate, double, int64_t, uint64_t, std::string>;
 
 enum class Shown {
   always,     // a column of the table

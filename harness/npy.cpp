@@ -6,7 +6,7 @@
 #include <bit>
 #include <string_view>
 
-#include "harness/output.h"
+#include "harness/files.h"
 
 namespace lrnnx::bench {
 namespace {

@@ -266,6 +266,12 @@ lrnnx_memory SelectiveScanOperator::memory(const Problem& problem, const Library
   lrnnx_memory memory{};
   library.require_ok(library.selective_scan_memory(&kernel.problem, direction_of(problem), &memory),
                      "lrnnx_selective_scan_memory");
+  constexpr int64_t kMost = int64_t{1} << 62;
+  for (const int64_t bytes : {memory.saved_bytes, memory.workspace_bytes})
+    if (bytes < 0 || bytes > kMost)
+      throw SystemError(
+          fmt::format("lrnnx_selective_scan_memory: saved_bytes {}, workspace_bytes {}: expected 0 to 2^62",
+                      memory.saved_bytes, memory.workspace_bytes));
   return memory;
 }
 

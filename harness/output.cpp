@@ -1,10 +1,7 @@
-// Files written whole or not at all, tables, colour.
+// The standard streams, tables, colour.
 #include "harness/output.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,29 +14,6 @@
 namespace lrnnx::bench {
 namespace {
 
-[[noreturn]] void fail(const std::string& path, int error) {
-  throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(error)));
-}
-
-void write_all(int file, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(file, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail(path, errno);
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-}
-
-// Removes the half-written file unless it was renamed into place.
-struct TemporaryFile {
-  std::string path;
-  int descriptor = -1;
-  ~TemporaryFile() {
-    if (descriptor >= 0) ::close(descriptor);
-    if (!path.empty()) ::unlink(path.c_str());
-  }
-};
-
 // Code points, so that a "µ" does not shift the columns after it.
 size_t width(std::string_view text) {
   return static_cast<size_t>(
@@ -48,49 +22,15 @@ size_t width(std::string_view text) {
 
 }  // namespace
 
-void write_file(const std::string& path, std::string_view text) {
-  if (path == "-") return write_stdout(text);
-  struct stat status {};
-  // A device or a pipe (/dev/full, /dev/stdout) cannot be renamed onto.
-  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    TemporaryFile device{"", ::open(path.c_str(), O_WRONLY)};
-    if (device.descriptor < 0) fail(path, errno);
-    return write_all(device.descriptor, text, path);
-  }
-  TemporaryFile temporary{fmt::format("{}.{}.partial", path, ::getpid()), -1};
-  temporary.descriptor = ::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (temporary.descriptor < 0) {
-    const int error = errno;
-    temporary.path.clear();
-    fail(path, error);
-  }
-  write_all(temporary.descriptor, text, path);
-  if (::fsync(temporary.descriptor) != 0) fail(path, errno);
-  const int closed = ::close(temporary.descriptor);
-  temporary.descriptor = -1;
-  if (closed != 0) fail(path, errno);
-  if (::rename(temporary.path.c_str(), path.c_str()) != 0) fail(path, errno);
-  temporary.path.clear();
-}
-
 void write_stdout(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    fail("the standard output", errno);
+    throw SystemError(fmt::format("cannot write the standard output: {}", std::strerror(errno)));
   }
 }
 
-void write_outputs(std::vector<Output> outputs) {
-  std::stable_partition(outputs.begin(), outputs.end(), [](const Output& output) { return output.path != "-"; });
-  std::vector<std::string> failures;
-  for (const Output& output : outputs) {
-    try {
-      write_file(output.path, output.text);
-    } catch (const SystemError& error) {
-      failures.emplace_back(error.what());
-    }
-  }
-  if (!failures.empty()) throw SystemError(fmt::format("{}", fmt::join(failures, "\n")));
-}
+void write_stderr(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+std::string live_line(const std::string& text) { return "\r\x1b[K\x1b[?7l" + text + "\x1b[?7h"; }
 
 std::string format_table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
@@ -114,6 +54,25 @@ std::string format_table(const std::vector<Column>& columns, const std::vector<s
   add_line([&](size_t c) -> const std::string& { return columns[c].heading; });
   for (const auto& row : rows) {
     add_line([&](size_t c) -> const std::string& { return row.at(c); });
+  }
+  return text;
+}
+
+std::string format_markdown(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
+  std::string text, rule;
+  const auto add_cell = [&text](const std::string& value) {
+    text += "| ";
+    for (const char c : value) text += c == '|' ? std::string("\\|") : std::string(1, c);
+    text += ' ';
+  };
+  for (const Column& column : columns) {
+    add_cell(column.heading);
+    rule += column.right ? "|---:" : "|---";
+  }
+  text += "|\n" + rule + "|\n";
+  for (const auto& row : rows) {
+    for (const std::string& value : row) add_cell(value);
+    text += "|\n";
   }
   return text;
 }

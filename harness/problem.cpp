@@ -8,6 +8,7 @@
 #include <charconv>
 #include <functional>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "harness/backend.h"
@@ -250,14 +251,21 @@ Problem without_implementation(Problem problem) {
   return problem;
 }
 
+void require_configuration(const std::string& text, const std::string& where) {
+  if (text.empty() || std::any_of(text.begin(), text.end(), [](unsigned char c) { return std::isspace(c) || c < 32; }))
+    throw UsageError(
+        fmt::format("{}: configuration is '{}': expected key=value,key=value without spaces", where, text));
+}
+
 bool takes_option(const Problem& problem, bool Options::*option) {
-  const auto is = [&](std::initializer_list<bool Options::*> some) {
-    return std::find(some.begin(), some.end(), option) != some.end();
-  };
-  const bool s7 = problem.discretization == "s7", rglru = problem.discretization == "rglru";
-  if ((s7 || rglru) && is({&Options::delta_bias, &Options::delta_softplus, &Options::deltaA})) return false;
-  if (rglru && is({&Options::variable_B})) return false;
-  return !(problem.direction == "backward" && is({&Options::save}));
+  static const std::map<std::string, uint32_t> taken = [] {  // by discretization
+    std::map<std::string, uint32_t> options;
+    for (const Variant& variant : variants()) options[variant.discretization] |= variant.options;
+    return options;
+  }();
+  if (option == &Options::save && problem.direction == "backward") return false;
+  const auto row = std::ranges::find(kOptionNames, option, &OptionName::value);
+  return taken.at(problem.discretization) & row->bit;
 }
 
 void drop_untaken_options(Problem& problem) {

@@ -80,6 +80,9 @@ std::string to_string(const Problem& problem);
 // seed=0. Throws UsageError naming the word, and what is allowed in its place.
 Problem parse_problem(std::string_view line);
 
+// Throws UsageError beginning with `where` unless the text can stand in a problem line: without spaces.
+void require_configuration(const std::string& text, const std::string& where);
+
 // Of the library that computes it: "lrnnx" where the problem names none.
 std::string implementation_of(const Problem& problem);
 

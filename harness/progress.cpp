@@ -5,13 +5,18 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
+
+#include "harness/output.h"
 
 namespace lrnnx::bench {
 
-Progress::Progress(std::size_t total, bool quiet)
-    : total_(total), to_do_(total), quiet_(quiet), live_(!quiet && ::isatty(STDERR_FILENO)) {}
+Progress::Progress(std::size_t total, bool quiet, std::string label)
+    : total_(total),
+      to_do_(total),
+      quiet_(quiet),
+      live_(!quiet && label.empty() && ::isatty(STDERR_FILENO)),
+      label_(std::move(label)) {}
 
 void Progress::start(const std::vector<Problem>& contest) {
   name_ = to_string(contest.front());
@@ -19,7 +24,7 @@ void Progress::start(const std::vector<Problem>& contest) {
 }
 
 void Progress::doing(const char* phase) {
-  if (live_) fmt::print(stderr, "\r\x1b[K[{}/{}{}] {} {}", current_ + 1, total_, time_left(), phase, name_);
+  if (live_) write_stderr(live_line(fmt::format("[{}/{}{}] {} {}", current_ + 1, total_, time_left(), phase, name_)));
 }
 
 void Progress::finish(const nlohmann::ordered_json& row) {
@@ -32,8 +37,8 @@ void Progress::finish(const nlohmann::ordered_json& row) {
   const std::string result = median.is_number()   ? fmt::format("{:.4f} ms", median.get<double>())
                              : reason.is_string() ? reason.get<std::string>()
                                                   : "";
-  fmt::print(stderr, "{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", current_, total_,
-             row.at("verdict").get<std::string>(), problem, result);
+  write_stderr(fmt::format("{}{}[{}/{}] {} {}: {}\n", live_ ? "\r\x1b[K" : "", label_, current_, total_,
+                           row.at("verdict").get<std::string>(), problem, result));
 }
 
 // ", 12 a minute, 3 min left", once there is something to go by.

@@ -13,7 +13,8 @@ namespace lrnnx::bench {
 
 class Progress {
  public:
-  Progress(std::size_t total, bool quiet);
+  // A line begins with `label`; a line that is rewritten is only for who has the terminal for himself, without one.
+  Progress(std::size_t total, bool quiet, std::string label = "");
 
   void skip() { ++current_, ++skipped_, --to_do_; }  // done in an earlier run
   void start(const std::vector<Problem>& contest);
@@ -26,7 +27,7 @@ class Progress {
   std::size_t total_, to_do_, current_ = 0, skipped_ = 0;
   std::string finished_;  // problem of the last row
   bool quiet_, live_;
-  std::string name_;  // of what is being done
+  std::string label_, name_;  // of what is being done
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 

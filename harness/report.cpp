@@ -10,8 +10,9 @@
 
 #include "harness/baseline.h"
 #include "harness/error.h"
-#include "harness/output.h"
+#include "harness/files.h"
 #include "harness/report_assets.h"
+#include "harness/strict_json.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -25,16 +26,9 @@ struct Flags {
   std::string output, baseline;
 };
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) throw SystemError(fmt::format("cannot read {}", path));
-  return text;
-}
-
 ReportInput read_input(const std::string& path) {
-  const std::string text = read_text(path);
-  const Json json = Json::parse(text, nullptr, false);
+  const std::string text = read_file(path);
+  const Json json = parse_json(text, path);
   if (!json.is_object() || json.value("schema", Json()) != kCheckSchema) parse_results(text, path);  // or refuses
   return {.name = path.substr(path.rfind('/') + 1), .json = json};
 }
@@ -65,7 +59,7 @@ int run_report(const Flags& flags) {
   for (const std::string& path : flags.inputs) inputs.push_back(read_input(path));
   std::unique_ptr<ReportInput> baseline;
   if (!flags.baseline.empty()) {
-    parse_results(read_text(flags.baseline), flags.baseline);
+    read_results(flags.baseline);  // or refuses
     baseline = std::make_unique<ReportInput>(read_input(flags.baseline));
   }
   write_file(flags.output, report_html(inputs, baseline.get()));

@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <span>
 #include <sstream>
 
 #include "harness/error.h"
+#include "harness/files.h"
+#include "harness/stats.h"
+#include "harness/strict_json.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -25,6 +26,7 @@ Json to_json(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   if (const auto* real = std::get_if<double>(&value)) return number(*real);
   if (const auto* count = std::get_if<int64_t>(&value)) return *count;
+  if (const auto* count = std::get_if<uint64_t>(&value)) return *count;
   return nullptr;
 }
 
@@ -71,17 +73,6 @@ void require(bool condition, const std::string& origin, const std::string& what)
   if (!condition) throw UsageError(fmt::format("{}: {}", origin, what));
 }
 
-void require_row(const Json& row, const std::string& where) {
-  require(row.is_object() && row.value("problem", Json()).is_string(), where, "expected an object with a problem line");
-  require(row.value("cache", Json()).is_string(), where, "expected \"cache\": \"cold\" or \"warm\"");
-  verdict_of(row);
-  const Json samples = row.value("samples_ms", Json());
-  require(samples.is_array() &&
-              std::ranges::all_of(samples,
-                                  [](const Json& ms) { return ms.is_number() && std::isfinite(ms.get<double>()); }),
-          where, "expected samples_ms to be a list of numbers");
-}
-
 }  // namespace
 
 Json to_json(const Row& row) {
@@ -126,10 +117,12 @@ void add_speedups(std::vector<Json>& rows) {
 
 Verdict verdict_of(const Json& row) {
   const Json text = row.value("verdict", Json());
-  for (const Verdict verdict : kVerdicts)
-    if (text == to_string(verdict)) return verdict;
-  throw UsageError(
-      fmt::format("row with verdict {}: expected passed, failed, skipped, error, unchecked or invalid", text.dump()));
+  std::vector<std::string> names;
+  for (const Verdict verdict : kVerdicts) {
+    names.emplace_back(to_string(verdict));
+    if (text == names.back()) return verdict;
+  }
+  throw UsageError(fmt::format("row with verdict {}: expected {}", text.dump(), join_or(names)));
 }
 
 bool is_timed(const Json& row) {
@@ -138,13 +131,31 @@ bool is_timed(const Json& row) {
          !row.at("samples_ms").empty();
 }
 
-Results parse_results(std::string_view text, const std::string& origin) {
-  Json json;
+void require_row(const Json& row, const std::string& where) {
+  require(row.is_object() && row.value("problem", Json()).is_string(), where, "expected an object with a problem line");
+  require(row.value("cache", Json()).is_string(), where, "expected \"cache\": \"cold\" or \"warm\"");
   try {
-    json = Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    throw UsageError(fmt::format("{}: {}", origin, error.what()));
+    verdict_of(row);
+  } catch (const UsageError& error) {
+    require(false, where, error.what());
   }
+  const Json samples = row.value("samples_ms", Json());
+  require(samples.is_array() && std::ranges::all_of(samples,
+                                                    [](const Json& ms) {
+                                                      return ms.is_number() && std::isfinite(ms.get<double>()) &&
+                                                             ms.get<double>() > 0;
+                                                    }),
+          where, "expected samples_ms to be a list of numbers above 0");
+  if (!is_timed(row)) return;
+  std::vector<double> sorted = samples.get<std::vector<double>>();
+  std::ranges::sort(sorted);
+  const Json median = row.value("median_ms", Json());
+  require(median.is_number() && std::abs(median.get<double>() - quantile(sorted, 0.5)) <= 1e-9 * sorted.back(), where,
+          fmt::format("median_ms is {}, that of its samples is {}", median.dump(), quantile(sorted, 0.5)));
+}
+
+Results parse_results(std::string_view text, const std::string& origin) {
+  Json json = parse_json(std::string(text), origin);
   require(json.is_object() && json.value("schema", Json()) == kResultsSchema, origin,
           fmt::format("expected the JSON of a sweep, with \"schema\": \"{}\"", kResultsSchema));
   require(json.value("schema_version", Json()) == kResultsSchemaVersion, origin,
@@ -170,19 +181,17 @@ Results parse_results(std::string_view text, const std::string& origin) {
   } catch (const Json::exception& error) {
     throw UsageError(fmt::format("{}: shards: {}", origin, error.what()));
   }
+  std::set<std::string> keys;
   for (Json& row : json["results"]) {
-    require_row(row, fmt::format("{}: result {}", origin, results.rows.size() + 1));
+    const std::string where = fmt::format("{}: result {}", origin, results.rows.size() + 1);
+    require_row(row, where);
+    require(keys.insert(key_of(row)).second, where, "there is one of the same problem and cache state before");
     results.rows.push_back(std::move(row));
   }
   return results;
 }
 
-Results read_results(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) throw SystemError(fmt::format("cannot read {}", path));
-  return parse_results(text, path);
-}
+Results read_results(const std::string& path) { return parse_results(read_file(path), path); }
 
 std::vector<std::string> machine_differences(const Json& environment, const Json& other) {
   return differences(environment, other, kMachineFacts);

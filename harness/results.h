@@ -46,6 +46,10 @@ Verdict verdict_of(const nlohmann::ordered_json& row);
 // True if the row's time may be compared with another: it was taken, and nothing says that it cannot be right.
 bool is_timed(const nlohmann::ordered_json& row);
 
+// Throws UsageError beginning with `where` unless it is a row: with a problem line, a cache state, a verdict, samples
+// above 0 and, if it has a time, their median.
+void require_row(const nlohmann::ordered_json& row, const std::string& where);
+
 // Throws SystemError if the file cannot be read, UsageError naming the file and what is wrong in it.
 Results read_results(const std::string& path);
 Results parse_results(std::string_view text, const std::string& origin);

@@ -88,9 +88,10 @@ Row broken_row(const Problem& problem, const RunOptions& options, const std::str
 
 struct Runner::Contender {
   explicit Contender(Row of) : row(std::move(of)) {}
+  // With this row beside those of the cache states before.
   void end() {
     prepared.reset();
-    rows = {row};
+    rows.push_back(row);
     is_over = true;
   }
 
@@ -104,6 +105,7 @@ Runner::Runner(RunOptions options, std::map<std::string, Ceilings> ceilings, std
     : options_(std::move(options)), libraries_(std::move(libraries)), ceilings_(std::move(ceilings)) {}
 
 std::vector<Row> Runner::run(const std::vector<Problem>& contest) {
+  const ProfilerRange whole(to_string(contest.front()).c_str());
   std::deque<Contender> contenders;
   for (const Problem& problem : contest) {
     Contender& contender = contenders.emplace_back(row_of(problem, options_.states.front()));
@@ -174,8 +176,6 @@ void Runner::check(Contender& contender) {
     return contender.end();
   }
   const Library& library = library_of(row.problem);
-  const std::string line = to_string(row.problem);
-  const ProfilerRange whole(line.c_str());
   if (options_.profile) {
     Case prepared(row.problem, backend, library);
     row.verdict = Verdict::unchecked;
@@ -204,12 +204,30 @@ void Runner::check(Contender& contender) {
 void Runner::prepare(Contender& contender) {
   Row& row = contender.row;
   Backend& backend = bench::backend(row.problem.backend);
+  const ProfilerRange preparing("preparing");
   on_phase("preparing");
   timer_of(backend);  // with the ceilings, which the first problem waits for
   contender.prepared.emplace(row.problem, backend, library_of(row.problem));
   row.memory = contender.prepared->memory();
   row.configuration = contender.prepared->configuration();
-  row.exit_code = ExitCode::ok;
+  if (row.check)
+    contender.prepared->seal();
+  else
+    row.exit_code = ExitCode::ok;
+}
+
+// What the launches whose times were taken have done, and what one does that finds neither NaN nor its own outputs:
+// the same as was checked, or a sentence.
+std::string Runner::fault_after_samples(Case& prepared, const CheckResult& checked) {
+  const Doing comparison(Activity::comparison);
+  for (const std::string& violation : prepared.violations()) return "while it was timed it " + violation;
+  const auto differ = [&] { return checksum_of(prepared.download_outputs()) != checked.output_checksum; };
+  if (differ()) return "what it computed while it was timed is not what was checked";
+  prepared.litter_outputs();
+  prepared.launch();
+  prepared.backend().synchronize();
+  if (differ()) return "onto outputs that hold other numbers it does not compute what was checked";
+  return "";
 }
 
 // In turns, until each has enough samples.
@@ -218,6 +236,10 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
   options.cache = state;
   std::map<Contender*, Sampling> samplings;
   for (Contender* contender : contenders) {
+    contender->row.cache = state;
+    contender->row.measurement.reset();
+    contender->row.summary.reset();
+    contender->row.floor.reset();
     Timer& timer = timer_of(contender->prepared->backend());
     samplings.try_emplace(
         contender, timer, [contender] { contender->prepared->launch(); }, options, to_string(contender->row.problem));
@@ -226,7 +248,6 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
     for (Contender* contender : contenders) {
       attempt(*contender, [&] {
         Sampling& sampling = samplings.at(contender);
-        contender->row.cache = state;
         if (sampling.round(contenders.size() == 1 && !on_round)) return;
         finish(*contender, sampling.measurement());
         samplings.erase(contender);
@@ -240,11 +261,18 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
 
 void Runner::finish(Contender& contender, const Measurement& measurement) {
   Row& row = contender.row;
+  if (row.check) {
+    if (const std::string fault = fault_after_samples(*contender.prepared, *row.check); !fault.empty()) {
+      row.verdict = Verdict::failed;
+      row.exit_code = ExitCode::wrong_numbers;
+      row.reason = fault;
+      return contender.end();
+    }
+  }
   const Ceilings& ceilings = ceilings_.at(row.problem.backend);
-  row.floor.reset();  // what lies in a cache is read faster than the floor supposes
+  // What lies in a cache is read faster than the floor supposes.
   if (row.cache == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
   row.measurement = measurement;
-  row.summary.reset();
   if (!measurement.samples_ms.empty()) row.summary = summarize(measurement.samples_ms);
   Row finished = judged(row, ceilings);
   if (finished.summary && ceilings.empty_launch_ms &&
@@ -266,14 +294,12 @@ double Runner::batched_ms(Timer& timer, Case& prepared) {
 // Of this backend; made, with its ceilings, when the first problem needs it.
 Timer& Runner::timer_of(Backend& backend) {
   const std::string name(backend.name());
-  std::unique_ptr<Timer>& timer = timers_[name];
-  if (!timer) {
-    const Doing ceilings(Activity::ceilings);
-    timer = make_timer(backend);
-    if (!ceilings_.contains(name)) ceilings_.emplace(name, measure_ceilings(backend, *timer, false));
-    if (const auto& flush = ceilings_.at(name).flush) timer->set_flush_bytes(flush->bytes);
-  }
-  return *timer;
+  if (const auto known = timers_.find(name); known != timers_.end()) return *known->second;
+  const Doing ceilings(Activity::ceilings);
+  std::unique_ptr<Timer> timer = make_timer(backend);
+  if (!ceilings_.contains(name)) ceilings_.emplace(name, measure_ceilings(backend, *timer, false));
+  if (const auto& flush = ceilings_.at(name).flush) timer->set_flush_bytes(flush->bytes);
+  return *(timers_[name] = std::move(timer));
 }
 
 Row judged(Row row, const Ceilings& ceilings) {

@@ -44,6 +44,7 @@ class Runner {
   // By backend, of those that ran.
   const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
   void learn(const std::map<std::string, Ceilings>& ceilings) { ceilings_.insert(ceilings.begin(), ceilings.end()); }
+  void prepare_for(Backend& backend) { timer_of(backend); }  // its ceilings, if they are not known
 
   // Told what a problem is about to go through: "checking", "timing".
   std::function<void(const char* phase)> on_phase = [](const char*) {};
@@ -60,6 +61,7 @@ class Runner {
   void prepare(Contender& contender);
   void time(std::vector<Contender*> contenders, CacheState state, int stage);
   void finish(Contender& contender, const Measurement& measurement);
+  static std::string fault_after_samples(Case& prepared, const CheckResult& checked);
   const Library& library_of(const Problem& problem) const;
   Timer& timer_of(Backend& backend);
   double batched_ms(Timer& timer, Case& prepared);

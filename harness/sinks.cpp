@@ -39,7 +39,7 @@ std::string text_of(const Json& row, const char* tag) {
 }
 
 // What is the same in all rows on one line, then a column for everything else.
-std::string columns_text(const std::vector<const Json*>& rows) {
+std::string columns_text(const std::vector<const Json*>& rows, decltype(&format_table) format) {
   std::vector<Column> columns;
   std::vector<std::vector<std::string>> cells(rows.size());
   std::string shared;
@@ -62,12 +62,11 @@ std::string columns_text(const std::vector<const Json*>& rows) {
     for (size_t i = 0; i < values.size(); ++i) cells[i].push_back(std::move(values[i]));
   }
 
-  return (shared.empty() ? "" : fmt::format("in every row: {}\n\n", shared)) + format_table(columns, cells);
+  return (shared.empty() ? "" : fmt::format("in every row: {}\n\n", shared)) + format(columns, cells);
 }
 
-}  // namespace
-
-std::string table_text(const Results& results) {
+// Sentences, with `gap` between what would else be one paragraph.
+std::string summary_text(const Results& results, decltype(&format_table) format, const char* gap) {
   std::vector<const Json*> rows;
   std::map<std::string, int> skipped;  // rows by reason
   for (const Json& row : results.rows) {
@@ -78,16 +77,22 @@ std::string table_text(const Results& results) {
   }
   std::string text;
   for (const auto& [backend, ceilings] : results.ceilings)
-    text += fmt::format("ceilings of {}: {}\n", backend, to_string(ceilings));
-  if (!rows.empty()) text += columns_text(rows);
+    text += fmt::format("ceilings of {}: {}\n{}", backend, to_string(ceilings), gap);
+  if (!rows.empty()) text += columns_text(rows, format);
   for (const Json* row : rows)
     if (const std::string reason = text_of(*row, "reason"); !reason.empty())
       text += fmt::format("\n{}: {}\n  {}\n", text_of(*row, "verdict"), text_of(*row, "problem"), reason);
   for (const auto& [reason, count] : skipped)
-    text += fmt::format("skipped: {} ({} problem{})\n", reason, count, count == 1 ? "" : "s");
-  if (!results.complete) text += "ended before the last problem\n";
+    text += fmt::format("{}skipped: {} ({} problem{})\n", gap, reason, count, count == 1 ? "" : "s");
+  if (!results.complete) text += fmt::format("{}ended before the last problem\n", gap);
   return text;
 }
+
+}  // namespace
+
+std::string table_text(const Results& results) { return summary_text(results, format_table, ""); }
+
+std::string markdown_text(const Results& results) { return summary_text(results, format_markdown, "\n"); }
 
 std::string csv_text(const Results& results) {
   std::string text = "problem";

@@ -11,6 +11,9 @@ namespace lrnnx::bench {
 // are counted by reason instead.
 std::string table_text(const Results& results);
 
+// The same as Markdown, for an issue or a job's summary.
+std::string markdown_text(const Results& results);
+
 // A header of "problem" and the metrics' tags, then one line a row; fields quoted where they need it.
 std::string csv_text(const Results& results);
 

@@ -32,8 +32,8 @@ Interval median_interval(std::span<const double> sorted, double level);
 
 // The same for samples in the order in which they were taken, whose neighbours may be alike (clocks, other tenants of
 // the machine): the interval of the medians of 12 batches of neighbours, which are alike only if that lasts longer than
-// a batch. Where the n samples are independent it is about 3.2 s / sqrt(n) to each side, that of all samples 2.5 s /
-// sqrt(n) (s the deviation; expected order statistics of the normal distribution).
+// a batch. Where the n samples are independent and the level is 99 % it reaches about 4.8 s / sqrt(n) to
+// each side (s the deviation).
 Interval batched_median_interval(std::span<const double> in_order, double level);
 
 // Throws std::invalid_argument if there is no sample or one is not finite.

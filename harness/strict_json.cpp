@@ -14,10 +14,15 @@ namespace lrnnx::bench {
 
 using Json = nlohmann::ordered_json;
 
+namespace {
+constexpr int kDeepest = 64;  // what walks through it calls itself
+}
+
 // nlohmann keeps the last of two equal keys without a word.
 Json parse_json(const std::string& text, const std::string& origin) {
   std::vector<std::set<std::string>> open_objects;
-  const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& parsed) {
+  const auto look = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kDeepest) throw UsageError(fmt::format("{}: more than {} levels of brackets", origin, kDeepest));
     if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) open_objects.pop_back();
     if (event == Json::parse_event_t::key && !open_objects.back().insert(parsed.get<std::string>()).second) {
@@ -26,7 +31,7 @@ Json parse_json(const std::string& text, const std::string& origin) {
     return true;
   };
   try {
-    return Json::parse(text, refuse_duplicates);
+    return Json::parse(text, look);
   } catch (const Json::parse_error& error) {
     throw UsageError(fmt::format("{}: {}", origin, error.what()));
   }

@@ -1,4 +1,4 @@
-// JSON that people write: a key given twice or unknown is an error.
+// JSON that comes from outside: a key given twice or unknown is an error.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -6,7 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -16,6 +16,7 @@
 #include "harness/configurations.h"
 #include "harness/covering.h"
 #include "harness/error.h"
+#include "harness/files.h"
 #include "harness/fill.h"
 #include "harness/shapes.h"
 #include "harness/strict_json.h"
@@ -55,6 +56,13 @@ std::vector<std::string> split(const std::string& text, char separator) {
   for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
   if (text.empty() || text.back() == separator) parts.emplace_back();
   return parts;
+}
+
+std::vector<std::string> without_repeats(const std::vector<std::string>& values) {
+  std::vector<std::string> once;
+  for (const std::string& value : values)
+    if (std::ranges::find(once, value) == once.end()) once.push_back(value);
+  return once;
 }
 
 // One text of an axis, a range perhaps, to the values it stands for.
@@ -108,7 +116,13 @@ struct Grid {
   bool from_line = false;
 };
 
-int64_t state_updates(const Shape& shape) { return shape.batch * shape.dim * shape.seqlen * shape.dstate; }
+// The largest number if there are more.
+int64_t state_updates(const Shape& shape) {
+  int64_t product = 1;
+  for (const int64_t extent : {shape.batch, shape.dim, shape.seqlen, shape.dstate})
+    if (__builtin_mul_overflow(product, extent, &product)) return std::numeric_limits<int64_t>::max();
+  return product;
+}
 
 // Problems without a direction that hold every possible pair of values of two axes. Operations are an axis; each option
 // is one, if every combination of them is asked for.
@@ -213,6 +227,9 @@ class ProblemList {
   std::vector<Problem> take() {
     if (problems_.empty() && !objection_.empty())
       throw UsageError(fmt::format("no problem of the selection can have its fill: {}", objection_));
+    if (problems_.empty() && is_over_budget_)
+      throw UsageError(
+          "every problem of the selection has more than the suite's budget of batch * dim * seqlen * dstate");
     return std::move(problems_);
   }
 
@@ -229,7 +246,10 @@ class ProblemList {
   void add(Problem problem, const Grid& grid, const std::vector<std::string>& backends) {
     drop_untaken_options(problem);  // one list of options serves all
     validate(problem);
-    if (grid.budget > 0 && state_updates(problem.shape) > grid.budget) return;
+    if (grid.budget > 0 && state_updates(problem.shape) > grid.budget) {
+      is_over_budget_ = true;
+      return;
+    }
     // A suite lists what has a meaning; whoever writes a line is told.
     if (const auto objection = fill_objection(problem); objection && !grid.from_line) {
       objection_ = *objection;
@@ -243,7 +263,8 @@ class ProblemList {
 
   std::vector<Problem> problems_;
   std::unordered_set<std::string> seen_;
-  std::string objection_;  // one that kept a problem from being listed
+  std::string objection_;        // one that kept a problem from being listed
+  bool is_over_budget_ = false;  // one was
 };
 
 // family.discretization.dtype of the variants that a glob matches.
@@ -285,6 +306,12 @@ std::vector<std::string> texts_of(const Json& value, const std::string& where) {
   return texts;
 }
 
+std::string text_of(const Json& value, const std::string& where) {
+  const std::vector<std::string> texts = texts_of(value, where);
+  if (texts.size() > 1) throw UsageError(fmt::format("{}: expected one value, not {}", where, value.dump()));
+  return texts.front();
+}
+
 Grid parse_case(const Json& object, const std::string& where, const Axes& overrides) {
   std::vector<std::string> allowed = {"description", "operator", "seed", "backend", "combine", "budget"};
   allowed.insert(allowed.end(), axis_names().begin(), axis_names().end());
@@ -303,16 +330,16 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
     }
   }
   if (object.contains("backend")) {
-    grid.backend = backend(texts_of(object["backend"], where + ": backend").front()).name();
+    grid.backend = backend(text_of(object["backend"], where + ": backend")).name();
   }
   if (object.contains("combine")) {
-    const std::string combine = texts_of(object["combine"], where + ": combine").front();
+    const std::string combine = text_of(object["combine"], where + ": combine");
     if (combine != "all" && combine != "pairs")
       throw UsageError(fmt::format("{}: combine '{}': expected all or pairs", where, combine));
     grid.pairs = combine == "pairs";
   }
   if (object.contains("budget")) {
-    grid.budget = parse_integer(texts_of(object["budget"], where + ": budget").front(), where + ": budget");
+    grid.budget = parse_integer(text_of(object["budget"], where + ": budget"), where + ": budget");
   }
   grid.axes = {{"groups", {"1"}},
                {"options", {to_string(Options{})}},
@@ -330,7 +357,7 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
           throw UsageError(fmt::format("{}: {}", where, error.what()));
         }
       }
-      grid.axes[axis] = values;
+      grid.axes[axis] = without_repeats(values);
     }
     if (overrides.contains(axis)) grid.axes[axis] = overrides.at(axis);
     if (!grid.axes.contains(axis)) throw UsageError(fmt::format("{}: axis {} is missing", where, axis));
@@ -391,15 +418,6 @@ std::vector<std::string> selected_backends(const std::string& flag) {
   return {std::string(backend(flag).name())};
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (file && file.peek() == std::ifstream::traits_type::eof() && !file.bad())
-    throw UsageError(fmt::format("suite {}: the file is empty; expected a JSON object with \"cases\"", path));
-  std::stringstream text;
-  if (!(text << file.rdbuf())) throw SystemError(fmt::format("cannot read {}", path));
-  return text.str();
-}
-
 std::vector<Problem> filter_problems(std::vector<Problem> problems, const std::string& filter) {
   if (filter.empty()) return problems;
   std::vector<Problem> kept;
@@ -416,16 +434,11 @@ std::vector<Problem> filter_problems(std::vector<Problem> problems, const std::s
   return kept;
 }
 
-bool has_variant(const Implementation& implementation, const Problem& problem) {
-  return std::ranges::any_of(implementation.variants,
-                             [&](const Variant& variant) { return variant.name() == variant_name(problem); });
-}
-
 // Which of them compute it. Of lrnnx every problem is listed, for what this build lacks is skipped in words; of a
 // library that cannot be used too, for that is then said of each.
 bool is_listed(const Implementation& implementation, const Problem& problem) {
   return implementation.name == linked_library().name || !implementation.error.empty() ||
-         has_variant(implementation, problem);
+         has_variant(implementation.variants, problem);
 }
 
 // Each problem once for each implementation.
@@ -536,8 +549,9 @@ std::optional<int> reruns_of_suite(const Selection& selection) {
   const std::string path = find_suite(selection.suite);
   const Json suite = parse_json(read_file(path), path);
   if (!suite.is_object() || !suite.contains("reruns")) return std::nullopt;
-  if (!suite["reruns"].is_number_unsigned())
-    throw UsageError(fmt::format("{}: reruns: expected a whole number, not {}", path, suite["reruns"].dump()));
+  constexpr uint64_t kMostReruns = 1'000'000;
+  if (!suite["reruns"].is_number_unsigned() || suite["reruns"].get<uint64_t>() > kMostReruns)
+    throw UsageError(fmt::format("{}: reruns: expected 0 to {}, not {}", path, kMostReruns, suite["reruns"].dump()));
   return suite["reruns"].get<int>();
 }
 
@@ -571,6 +585,7 @@ std::vector<std::vector<Problem>> contests_of(const std::vector<Problem>& proble
 
 std::vector<Problem> select_problems(const Selection& selection, std::span<const Implementation> implementations) {
   const Axes overrides = parse_axis_flags(selection.axes);
+  if (!selection.configuration.empty()) require_configuration(selection.configuration, "--configuration");
   ProblemList list;
   if (!selection.problems.empty()) {
     // A line names its backend; the flag replaces it.

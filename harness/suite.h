@@ -31,7 +31,8 @@ struct Selection {
   std::string implementation;          // glob over their names and those linked in; empty: lrnnx and every library
 };
 
-// Adds --suite --problem -a/--axis --filter --backend --seed --configuration --configurations --library --implementation to a subcommand.
+// Adds --suite --problem -a/--axis --filter --backend --seed --configuration --configurations --library
+// --implementation to a subcommand.
 void add_selection_flags(CLI::App& app, Selection& selection, const std::string& default_suite);
 
 // In a stable order without duplicates, backends and then implementations innermost: those that differ in nothing else

@@ -7,15 +7,16 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <span>
 
+#include "harness/devices.h"
 #include "harness/environment.h"
 #include "harness/error.h"
+#include "harness/files.h"
 #include "harness/fill.h"
 #include "harness/flags.h"
 #include "harness/journal.h"
@@ -78,6 +79,12 @@ class Executor {
       else
         shares[!runner_ && files_.contains(problem.implementation) ? problem.implementation : ""].push_back(problem);
     }
+    const bool has_library = shares.size() > 1 || !shares.contains("");
+    if (has_library && !runner_ && !ceilings_.contains(contest.front().backend)) {
+      // Before the library is loaded, and not by a process that it is in.
+      worker_of("").measure(contest.front().backend);
+      ceilings_ = worker_of("").ceilings();
+    }
     if (runner_) {
       for (const Row& row : runner_->run(shares[""])) collect({to_json(row)});
       ceilings_ = runner_->ceilings();
@@ -86,7 +93,10 @@ class Executor {
       Worker& worker = worker_of(library);
       worker.learn(ceilings_);
       collect(worker.run(problems));
-      ceilings_ = worker.ceilings();
+      if (library.empty())
+        ceilings_ = worker.ceilings();
+      else
+        worker.pause();
     } else {
       take_turns(shares, collect);
     }
@@ -112,7 +122,7 @@ class Executor {
         if (worker->stage() > stage) return false;  // the others have to catch up
         worker->learn(ceilings_);
         const bool goes_on = worker->turn();
-        ceilings_ = worker->ceilings();
+        worker->pause();
         if (!goes_on) collect(worker->take());
         return !goes_on;
       });
@@ -145,7 +155,7 @@ std::optional<Journal> begin_journal(const std::string& path, const Plan& plan, 
   const bool exists = std::filesystem::exists(path);
   if (exists && options.resume) return Journal::open(path, plan, options.allow_mixed);
   if (exists && !options.quiet)
-    fmt::print(stderr, "an earlier sweep left {}: kept as {}.old (--resume would continue it)\n", path, path);
+    write_stderr(fmt::format("an earlier sweep left {}: kept as {}.old (--resume would continue it)\n", path, path));
   return Journal::create(path, plan);
 }
 
@@ -153,14 +163,11 @@ std::optional<Journal> begin_journal(const std::string& path, const Plan& plan, 
 std::string journal_path(const SweepOptions& options) {
   if (!options.journal.empty()) return options.journal;
   if (!options.out.empty()) return options.out + "/sweep.jsonl";
-  if (options.json.empty() || options.json == "-") return "";
-  std::error_code ignored;
-  if (const auto status = std::filesystem::status(options.json, ignored);
-      std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-    return "";  // a pipe or a device
-  return std::filesystem::path(options.json).replace_extension(".jsonl").string();
+  if (!is_place_for_file(options.json)) return "";
+  return options.json + (options.json.ends_with(".json") ? "l" : ".jsonl");
 }
 
+// Of all shards.
 std::vector<Problem> select(const SweepOptions& options, std::span<const Implementation> implementations) {
   std::vector<Problem> problems = select_problems(options.selection, implementations);
   if (!options.direction.empty()) {
@@ -168,26 +175,20 @@ std::vector<Problem> select(const SweepOptions& options, std::span<const Impleme
     if (problems.empty())
       throw UsageError(fmt::format("--direction {}: no problem of the selection has it", options.direction));
   }
-  if (options.shard.count == 1) return problems;
-  const std::vector<std::vector<Problem>> contests = contests_of(problems);
-  std::vector<Problem> part;
-  for (size_t i = static_cast<size_t>(options.shard.index - 1); i < contests.size();
-       i += static_cast<size_t>(options.shard.count))
-    part.insert(part.end(), contests[i].begin(), contests[i].end());
-  return part;  // empty if there are more shards than problems: then there is nothing to do, which is no mistake
+  return problems;
 }
 
-void require_places(const SweepOptions& options) {
-  for (const std::string& path : {options.json, options.csv, options.journal}) {
-    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-    if (!parent.empty() && !std::filesystem::is_directory(parent))  // better known before an hour of timing
-      throw SystemError(fmt::format("cannot write {}: {} is not a directory", path, parent.string()));
-  }
+// Makes the directory of --out. Throws if something could not be written later, or would be overwritten.
+void prepare_places(const SweepOptions& options) {
+  std::vector<std::string> places = {options.json, options.csv, options.markdown, journal_path(options)};
   if (!options.out.empty()) {
     std::error_code error;
     std::filesystem::create_directories(options.out, error);
     if (error) throw SystemError(fmt::format("--out {}: {}", options.out, error.message()));
+    places.push_back(options.out + "/sweep.json");
+    places.push_back(options.out + "/sweep.csv");
   }
+  require_places(places);
 }
 
 Shard parse_shard(const std::string& text) {
@@ -212,15 +213,23 @@ Json libraries_json(std::span<const Implementation> implementations) {
   Json libraries;
   for (const Implementation& implementation : implementations) {
     if (!implementation.file) continue;
-    std::ifstream file(implementation.file->path, std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-    libraries[implementation.name] = {{"path", implementation.file->path},
-                                      {"hash", fmt::format("{:016x}", hash_text(bytes))}};
+    libraries[implementation.name] = {
+        {"path", implementation.file->path},
+        {"hash", fmt::format("{:016x}", hash_text(read_file(implementation.file->path)))}};
   }
   return libraries;
 }
 
 }  // namespace
+
+std::vector<Problem> share_of(const std::vector<Problem>& problems, const Shard& shard) {
+  if (shard.count == 1) return problems;
+  const std::vector<std::vector<Problem>> contests = contests_of(problems);
+  std::vector<Problem> share;
+  for (size_t i = static_cast<size_t>(shard.index - 1); i < contests.size(); i += static_cast<size_t>(shard.count))
+    share.insert(share.end(), contests[i].begin(), contests[i].end());
+  return share;
+}
 
 Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal_file,
             std::span<const Implementation> implementations) {
@@ -238,7 +247,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   results.timing = plan.timing;
   if (options.shard.count > 1) results.shards.emplace_back(options.shard.index, options.shard.count);
   Executor executor(options, implementations, journal ? journal->ceilings() : std::map<std::string, Ceilings>());
-  Progress progress(problems.size(), options.quiet);
+  Progress progress(problems.size(), options.quiet, options.label);
   executor.on_phase = [&](const char* phase) { progress.doing(phase); };
   const auto begin = std::chrono::steady_clock::now();
   size_t looked_at = 0;
@@ -281,7 +290,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   add_speedups(results.rows);
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   results.wall_time = with_total(take_wall_time(), wall.count());
-  if (!options.quiet) fmt::print(stderr, "wall time {}\n", wall_time_text(results.wall_time));
+  if (!options.quiet) write_stderr(fmt::format("{}wall time {}\n", options.label, wall_time_text(results.wall_time)));
   results.ceilings = executor.ceilings();
   swept.signal = stop.signal();
   return swept;
@@ -300,14 +309,14 @@ int exit_code_of(const Swept& swept) {
 int run_sweep(const SweepOptions& options) {
   const std::vector<Implementation> implementations =
       find_implementations(options.selection.libraries, options.patience_seconds);
-  const std::vector<Problem> problems = select(options, implementations);
+  const std::vector<Problem> all = select(options, implementations), problems = share_of(all, options.shard);
   if (options.dry_run) {
     std::string lines;
     for (const Problem& problem : problems) lines += to_string(problem) + '\n';
     write_stdout(lines);
     return static_cast<int>(ExitCode::ok);
   }
-  require_places(options);
+  prepare_places(options);
   const std::string journal = journal_path(options);
   if (options.resume && journal.empty())
     throw UsageError("--resume: there is no journal without --journal, --out or --json FILE");
@@ -318,11 +327,12 @@ int run_sweep(const SweepOptions& options) {
       require_same_machine(baseline->environment, environment(), options.baseline, "this sweep");
   }
 
-  const Swept swept = sweep(problems, options, journal, implementations);
+  const Swept swept =
+      options.devices.empty() ? sweep(problems, options, journal, implementations) : sweep_on_devices(all, options);
   const Results& results = swept.results;
   const auto invalid =
       std::ranges::count_if(results.rows, [](const Json& row) { return verdict_of(row) == Verdict::invalid; });
-  if (invalid > 0) fmt::print(stderr, "{} of {} rows invalid\n", invalid, results.rows.size());
+  if (invalid > 0) write_stderr(fmt::format("{} of {} rows invalid\n", invalid, results.rows.size()));
   int exit_code = exit_code_of(swept);
   std::string table = table_text(results);
   if (baseline) {
@@ -334,11 +344,13 @@ int run_sweep(const SweepOptions& options) {
   std::vector<Output> outputs;
   if (!options.json.empty()) outputs.push_back({options.json, json});
   if (!options.csv.empty()) outputs.push_back({options.csv, csv});
+  if (!options.markdown.empty()) outputs.push_back({options.markdown, markdown_text(results)});
   if (!options.out.empty()) {
     outputs.push_back({options.out + "/sweep.json", json});
     outputs.push_back({options.out + "/sweep.csv", csv});
   }
-  if (options.json != "-" && options.csv != "-") outputs.push_back({"-", table});
+  const auto places = {options.json, options.csv, options.markdown};
+  if (std::ranges::find(places, "-") == places.end()) outputs.push_back({"-", table});
   write_outputs(std::move(outputs));
   // All of it is in the results now; a journal that was asked for stays.
   if (results.complete && options.journal.empty() && !journal.empty()) std::filesystem::remove(journal);
@@ -349,6 +361,8 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   struct Flags {
     SweepOptions options;
     bool cold = false, warm = false;
+    std::string devices;
+    std::string device_part;
   };
   auto flags = std::make_shared<Flags>();
   SweepOptions* const options = &flags->options;
@@ -360,14 +374,14 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_flag("--cold", flags->cold, "Flush the caches before each sample (default)");
   command->add_flag("--warm", flags->warm, "Leave in the caches what the launch before left; with --cold: both");
   command->add_option("--min-samples", options->run.measure.min_samples, "Samples at least")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1, 1'000'000'000))
       ->capture_default_str();
   command->add_option("--min-time", options->run.measure.min_seconds, "Seconds of samples at least")
       ->check(seconds(true))
       ->capture_default_str();
   command->add_option("--warmup", options->run.measure.warmup, "Launches before the first sample")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1, 1'000'000'000))
       ->capture_default_str();
   add_percent_flag(
       *command, "--max-noise", options->run.measure.max_noise,
@@ -390,6 +404,12 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
           "--shard", [options](const std::string& text) { options->shard = parse_shard(text); },
           "Only every COUNT-th problem, beginning with the INDEX-th; see merge")
       ->type_name("INDEX/COUNT");
+  command
+      ->add_option("--devices", flags->devices,
+                   "Sweep on these GPUs of this machine at once, each with its share of the problems: all, or numbers "
+                   "such as 0,2; with --out")
+      ->type_name("all|N,N");
+  command->add_option("--device-part", flags->device_part)->group("");  // which of them this process is for
   command->add_flag("--dry-run", options->dry_run, "Print the problems and run none");
   command->add_flag("--profile", options->run.profile,
                     "For a profiler: launch each problem once, in this process, unchecked and untimed");
@@ -397,6 +417,7 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--json", options->json,
                       "Write everything, with every sample, to this file; - is stdout, in the table's place");
   command->add_option("--csv", options->csv, "Write one line a row to this file; - likewise");
+  command->add_option("--markdown", options->markdown, "Write the table as Markdown to this file; - likewise");
   command->add_option("--out", options->out, "Write sweep.json and sweep.csv into this directory");
   command->add_flag("-q,--quiet", options->quiet, "No progress on stderr");
   command->add_option("--baseline", options->baseline, "Compare with these results (see compare)")->type_name("FILE");
@@ -410,6 +431,14 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
     if (flags->cold || !flags->warm) states.push_back(CacheState::cold);
     if (flags->warm) states.push_back(CacheState::warm);
     if (flags->options.run.profile) flags->options.in_process = true;
+    if (!flags->devices.empty()) {
+      if (flags->options.out.empty() || !flags->options.journal.empty())
+        throw UsageError("--devices: needs --out, in which each device has its own journal, and takes no --journal");
+      if (flags->device_part.empty())
+        flags->options.devices = parse_devices(flags->devices);
+      else
+        flags->options = options_of_part(flags->options, parse_device_part(flags->device_part));
+    }
     exit_code = run_sweep(flags->options);
   });
 }

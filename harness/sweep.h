@@ -33,8 +33,10 @@ struct SweepOptions {
   double patience_seconds = kPatienceSeconds;  // see Worker
   std::optional<double> budget_seconds;        // no problem starts after so long
   std::string journal;                         // file; empty: beside the results
-  std::string json, csv;                       // files; empty: none
+  std::string json, csv, markdown;             // files; empty: none
   std::string out;                             // directory for sweep.json and sweep.csv; empty: none
+  std::vector<int64_t> devices;                // of one machine, at once; empty: the current one
+  std::string label;                           // of its lines of progress
   std::string baseline;                        // results to compare with; empty: none
   double threshold = kDefaultThreshold;
   bool strict = false, allow_mixed = false;
@@ -50,6 +52,9 @@ struct Swept {
 // `journal` is a path, empty for none.
 Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal,
             std::span<const Implementation> implementations);
+
+// The contests of the shard; none if there are more shards than contests.
+std::vector<Problem> share_of(const std::vector<Problem>& problems, const Shard& shard);
 
 // The gravest of the rows: wrong numbers or times, then a broken machine, then a refused argument; nothing_ran if all
 // were skipped. 128 + the signal if one ended the sweep.

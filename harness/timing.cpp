@@ -10,6 +10,7 @@
 
 #include "harness/activity.h"
 #include "harness/cpu_cache.h"
+#include "harness/profiler_range.h"
 #include "harness/timing_cuda.h"
 
 namespace lrnnx::bench {
@@ -26,11 +27,12 @@ class CpuTimer final : public Timer {
  public:
   CpuTimer() { set_flush_bytes(std::max<int64_t>(2 * cache_bytes(), int64_t{64} << 20)); }
 
-  Sample sample(const std::function<void()>& launch, CacheState cache, const char*) override {
+  Sample sample(const std::function<void()>& launch, CacheState cache, const char* name) override {
     if (cache == CacheState::cold) {
       const Doing flushing(Activity::flush);
       flush();
     }
+    const ProfilerRange range(name);
     const auto begin = Clock::now();
     launch();
     return {.ms = 1e3 * seconds_since(begin)};

@@ -45,7 +45,7 @@ std::vector<Variant> variants_of(const Library& library) {
     library.require_ok(library.variant_at(i, &row), "lrnnx_variant_at");
     rows.push_back({word_of(row.family, "family", i), word_of(row.discretization, "discretization", i),
                     word_of(row.dtype, "dtype", i), word_of(row.direction, "direction", i),
-                    word_of(row.backend, "backend", i)});
+                    word_of(row.backend, "backend", i), row.options});
   }
   return rows;
 }
@@ -55,34 +55,41 @@ const std::vector<Variant>& variants() {
   return table;
 }
 
-bool has_variant(const Problem& problem, const Library& library) {
-  const std::vector<Variant> table = &library == &linked_library() ? variants() : variants_of(library);
+bool has_variant(const std::vector<Variant>& variants, const Problem& problem) {
+  uint32_t options = 0;
+  for (const OptionName& option : option_names())
+    if (problem.options.*option.value) options |= option.bit;
   const std::string name = variant_name(problem);
-  return std::any_of(table.begin(), table.end(), [&](const Variant& v) { return v.name() == name; });
+  return std::ranges::any_of(variants,
+                             [&](const Variant& v) { return (options & ~v.options) == 0 && v.name() == name; });
 }
 
 bool glob_matches(std::string_view pattern, std::string_view name) {
-  while (!pattern.empty()) {
-    const char p = pattern.front();
-    if (p == '*') {
-      pattern.remove_prefix(1);
-      for (size_t skip = 0; skip <= name.size(); ++skip) {
-        if (glob_matches(pattern, name.substr(skip))) return true;
-      }
+  // Where to go on if what follows the last * does not match: with one character more for that *.
+  size_t p = 0, n = 0, star = pattern.npos, taken = 0;
+  while (n < name.size()) {
+    size_t length = 0;  // of what in the pattern matches name[n]; 0: nothing does
+    if (p < pattern.size() && pattern[p] != '*') {
+      const size_t close = pattern[p] == '[' ? pattern.find(']', p + 1) : pattern.npos;
+      if (close != pattern.npos)
+        length = pattern.substr(p + 1, close - p - 1).find(name[n]) != pattern.npos ? close + 1 - p : 0;
+      else
+        length = pattern[p] == '?' || pattern[p] == name[n];
+    }
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      taken = n;
+    } else if (length > 0) {
+      p += length;
+      ++n;
+    } else if (star != pattern.npos) {
+      p = star + 1;
+      n = ++taken;
+    } else {
       return false;
     }
-    if (name.empty()) return false;
-    size_t length = 1;
-    bool matches = p == '?' || p == name.front();
-    if (const size_t close = pattern.find(']', 1); p == '[' && close != std::string_view::npos) {
-      matches = pattern.substr(1, close - 1).find(name.front()) != std::string_view::npos;
-      length = close + 1;
-    }
-    if (!matches) return false;
-    pattern.remove_prefix(length);
-    name.remove_prefix(1);
   }
-  return name.empty();
+  return pattern.find_first_not_of('*', p) == pattern.npos;
 }
 
 }  // namespace lrnnx::bench

@@ -78,6 +78,7 @@ class Child {
     if (request.contains("check"))
       return {{"result", to_json(check(parse_problem(request["check"].get<std::string>())))}};
     if (request.contains("time")) return time(request);
+    if (request.contains("measure")) return measure(request["measure"].get<std::string>());
     return list();
   }
 
@@ -96,7 +97,7 @@ class Child {
     Json rows = Json::array();
     try {
       for (const Variant& v : variants_of(*loaded_))
-        rows.push_back({v.family, v.discretization, v.dtype, v.direction, v.backend});
+        rows.push_back({v.family, v.discretization, v.dtype, v.direction, v.backend, v.options});
     } catch (const Error& error) {
       return {{"error", error.what()}};
     }
@@ -108,12 +109,22 @@ class Child {
     return checker_.check(problem, backend(problem.backend), loaded_ ? *loaded_ : linked_library());
   }
 
-  Json time(const Json& request) {
+  Runner& runner() {
     if (!runner_) {
       runner_.emplace(run_, std::map<std::string, Ceilings>(), libraries_);
       runner_->on_phase = [this](const char* phase) { tell("phase", phase); };
     }
-    runner_->learn(all_ceilings_from_json(request.at("ceilings")));
+    return *runner_;
+  }
+
+  Json measure(const std::string& name) {
+    tell("phase", "preparing");
+    runner().prepare_for(backend(name));
+    return {{"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}};
+  }
+
+  Json time(const Json& request) {
+    runner().learn(all_ceilings_from_json(request.at("ceilings")));
     runner_->on_round = nullptr;
     if (request.at("by_turns"))
       runner_->on_round = [this](int stage) {
@@ -191,8 +202,18 @@ void Worker::start() {
       {{"run", bench::to_json(options_.run)}, {"check", bench::to_json(options_.check)}, {"library", library}}));
 }
 
+// With whatever threads it has, and to the last of them.
+void Worker::pause() {
+  if (pid_ != 0) ::kill(-pid_, SIGSTOP);
+}
+
+void Worker::resume() {
+  if (pid_ != 0) ::kill(-pid_, SIGCONT);
+}
+
 std::string Worker::stop_child(bool kill) {
   if (pid_ == 0) return "";
+  resume();
   channel_.reset();  // the child leaves at the end of its input
   int status = 0;
   if (kill) ::kill(pid_, SIGKILL);
@@ -210,6 +231,7 @@ void Worker::send(const Json& request) {
   lost_.clear();
   told_to_stop_ = false;
   if (!channel_) start();
+  resume();
   channel_->send(text_of(request));  // if the child is gone, receive() will tell
 }
 
@@ -273,24 +295,25 @@ bool Worker::turn(bool by_turns) {
     send({{"time", lines}, {"by_turns", by_turns}, {"ceilings", to_json(ceilings_)}});
     requested_ = true;
   } else {
+    resume();
     channel_->send(text_of({{"ceilings", to_json(ceilings_)}}));
   }
   const std::optional<Json> answer = receive();
   bool sound = true;
-  if (!answer) {
-    sound = told_to_stop_;
-    rows_ = broken();
-  } else if (answer->contains("error")) {
-    lost_ = (*answer)["error"];
-    rows_ = broken();
-  } else {
-    learn(all_ceilings_from_json(answer->at("ceilings")));
-    add_wall_time(answer->at("wall_time"));
-    if (answer->contains("stage")) {
-      stage_ = answer->at("stage");
-      return true;
+  if (answer && !answer->contains("error")) {
+    try {
+      if (!take_answer(*answer)) return true;
+    } catch (const Json::exception&) {
+      refuse_answer();
+      rows_ = broken();
+      sound = false;
     }
-    rows_ = answer->at("rows").get<Rows>();
+  } else {
+    if (answer) lost_ = text_of((*answer)["error"]);
+    sound = answer || told_to_stop_;
+    rows_ = broken();
+  }
+  if (answer && sound) {
     // What broke the device for one problem would break it for the next.
     sound = std::ranges::none_of(
         rows_, [](const Json& row) { return row.at("exit_code") == static_cast<int>(ExitCode::system); });
@@ -308,6 +331,44 @@ bool Worker::turn(bool by_turns) {
   return false;
 }
 
+// True if it was the last of the request.
+bool Worker::take_answer(const Json& answer) {
+  auto ceilings = all_ceilings_from_json(answer.at("ceilings"));
+  if (answer.contains("stage")) {
+    stage_ = answer.at("stage");
+    learn(ceilings);
+    add_wall_time(answer.at("wall_time"));
+    return false;
+  }
+  Rows rows = answer.at("rows").get<Rows>();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Problem problem = parse_problem(rows[i].at("problem").get<std::string>());
+    if (std::ranges::find(contest_, problem) == contest_.end()) (void)answer.at("a row of this contest");  // throws
+    verdict_of(rows[i]);
+    if (rows[i].at("sampling") == to_string(Stopped::signalled) && !told_to_stop_)
+      rows[i] =
+          bench::to_json(broken_row(problem, options_.run, "its process was told to stop, and not by this program"));
+  }
+  learn(ceilings);
+  add_wall_time(answer.at("wall_time"));
+  rows_ = std::move(rows);
+  return true;
+}
+
+void Worker::refuse_answer() {
+  stop_child(true);
+  lost_ = fmt::format("its process was killed because it answered what is no answer while {}", phase_);
+}
+
+void Worker::measure(const std::string& backend) {
+  contest_.clear();
+  send({{"measure", backend}});
+  const std::optional<Json> answer = receive();
+  if (!answer || !answer->contains("ceilings")) return;  // the first problem will tell
+  learn(all_ceilings_from_json(answer->at("ceilings")));
+  add_wall_time(answer->at("wall_time"));
+}
+
 Worker::Rows Worker::take() { return std::move(rows_); }
 
 // What is left of the contest; empty if the child was told to go.
@@ -322,12 +383,19 @@ CheckResult Worker::check(const Problem& problem) {
   contest_ = {problem};
   send({{"check", to_string(problem)}});
   const std::optional<Json> answer = receive();
-  if (answer && answer->contains("result")) {
+  if (!answer) return broken_check(problem, lost_);
+  try {
+    if (answer->contains("error")) return broken_check(problem, answer->at("error").get<std::string>());
     const CheckResult result = check_result_from_json(answer->at("result"));
+    if (result.problem != problem) throw SystemError("the answer is of another problem");
     if (result.exit_code == ExitCode::system) stop_child(false);
     return result;
+  } catch (const Json::exception&) {
+    refuse_answer();
+  } catch (const Error&) {
+    refuse_answer();
   }
-  return broken_check(problem, answer ? answer->at("error").get<std::string>() : lost_);
+  return broken_check(problem, lost_);
 }
 
 std::vector<Variant> Worker::list() {
@@ -336,7 +404,13 @@ std::vector<Variant> Worker::list() {
   if (!answer) throw SystemError(lost_.empty() ? "stopped by a signal" : lost_);
   if (answer->contains("error")) throw SystemError(answer->at("error").get<std::string>());
   std::vector<Variant> variants;
-  for (const Json& row : answer->at("variants")) variants.push_back({row[0], row[1], row[2], row[3], row[4]});
+  try {
+    for (const Json& row : answer->at("variants"))
+      variants.push_back({row.at(0), row.at(1), row.at(2), row.at(3), row.at(4), row.at(5)});
+  } catch (const Json::exception&) {
+    refuse_answer();
+    throw SystemError(lost_);
+  }
   return variants;
 }
 

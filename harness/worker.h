@@ -59,6 +59,13 @@ class Worker {
   }  // what the next turn is for: 0 the checks, 1 the first cache state, 2 the second
   Rows take();
 
+  // Between two requests or turns: stops the child with all its threads, so that what a library left running takes
+  // nothing from the others' turns. The next request or turn resumes it.
+  void pause();
+
+  // Ceilings of the backend, before anything is loaded; nothing if it has none.
+  void measure(const std::string& backend);
+
   // As a Checker in the child says, or what befell it.
   CheckResult check(const Problem& problem);
 
@@ -79,6 +86,9 @@ class Worker {
   std::optional<Json> receive();
   bool turn(bool by_turns);
   Rows broken() const;
+  void resume();
+  bool take_answer(const Json& answer);
+  void refuse_answer();
 
   Options options_;
   std::map<std::string, Ceilings> ceilings_;

@@ -104,9 +104,13 @@ class Backward {
 
   void keep_chunk_states() {
     chunk_states_.resize(batches_ * problem_.dim * chunk_count(problem_) * problem_.dstate);
-    scan<Numbers>(problem_, inputs_, blocks_,
+    for (int64_t batch = first_batch_; batch < first_batch_ + batches_; ++batch)
+      for (int64_t c = 0; c < problem_.dim; ++c)
+        chunk_state(batch, c, 0) = initial_state<Numbers>(problem_, inputs_, batch, c);
+    // The last chunk is run on the way back alone.
+    scan<Numbers>(problem_, inputs_, blocks_, chunk_count(problem_) - 1,
                   [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t index) {
-                    chunk_state(batch, channel, index) = chunk.state(-1);
+                    chunk_state(batch, channel, index + 1) = chunk.final_state();
                   });
   }
 

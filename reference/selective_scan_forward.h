@@ -159,10 +159,20 @@ class Chunk {
   int64_t batch_ = 0, channel_ = 0, begin_ = 0, length_ = 0;
 };
 
-// Runs the blocks over all chunks in order and calls visit(chunk, batch, channel, index of the chunk) after each one.
+template <class Numbers>
+States<typename Numbers::Weight> initial_state(const Problem& problem, const typename Chunk<Numbers>::Inputs& inputs,
+                                               int64_t batch, int64_t channel) {
+  using Weight = typename Numbers::Weight;
+  if (!inputs.h0) return States<Weight>::Constant(problem.dstate, Weight(0.0));
+  const int64_t offset = (batch * problem.dim + channel) * problem.dstate;
+  return ConstStatesView<typename Numbers::InputWeight>(inputs.h0 + offset, problem.dstate).template cast<Weight>();
+}
+
+// Runs the blocks over the first `chunks` chunks in order and calls visit(chunk, batch, channel, index of the chunk)
+// after each one.
 template <class Numbers, class Visit>
 void scan(const Problem& problem, const typename Chunk<Numbers>::Inputs& inputs,
-          const std::vector<ChannelBlock>& blocks, Visit visit) {
+          const std::vector<ChannelBlock>& blocks, int64_t chunks, Visit visit) {
   using Weight = typename Numbers::Weight;
 #pragma omp parallel if (worth_threads(problem))
   {
@@ -171,16 +181,9 @@ void scan(const Problem& problem, const typename Chunk<Numbers>::Inputs& inputs,
 #pragma omp for schedule(dynamic)
     for (size_t i = 0; i < blocks.size(); ++i) {
       const auto& [batch, group, first_channel, channels] = blocks[i];
-      for (int64_t c = 0; c < channels; ++c) {
-        const int64_t offset = (batch * problem.dim + first_channel + c) * problem.dstate;
-        if (inputs.h0) {
-          using Initial = ConstStatesView<typename Numbers::InputWeight>;
-          carries[c] = Initial(inputs.h0 + offset, problem.dstate).template cast<Weight>();
-        } else {
-          carries[c].setConstant(problem.dstate, Weight(0.0));
-        }
-      }
-      for (int64_t index = 0; index < chunk_count(problem); ++index) {
+      for (int64_t c = 0; c < channels; ++c)
+        carries[c] = initial_state<Numbers>(problem, inputs, batch, first_channel + c);
+      for (int64_t index = 0; index < chunks; ++index) {
         chunk.load(batch, group, index);
         for (int64_t c = 0; c < channels; ++c) {
           chunk.initial_state() = carries[c];
@@ -209,7 +212,7 @@ ForwardResult<typename Numbers::Real, typename Numbers::Weight> forward(const Pr
   result.out.resize(channels * problem.seqlen);
   if (inputs.z) result.out_z.resize(channels * problem.seqlen);
   result.last_state.resize(channels * problem.dstate);
-  scan<Numbers>(problem, inputs, channel_blocks(problem, 0, problem.batch),
+  scan<Numbers>(problem, inputs, channel_blocks(problem, 0, problem.batch), chunk_count(problem),
                 [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t) {
                   for (int64_t t = 0; t < chunk.length(); ++t) {
                     const int64_t at = chunk.row() + t;

@@ -22,6 +22,7 @@ class OpenBackend final : public Backend {
  public:
   std::string_view name() const override { return "cpu"; }
   std::optional<std::string> unavailable() const override { return std::nullopt; }
+  int64_t device_count() const override { return 1; }
   std::string device_name() const override { return cpu_.device_name(); }
   Buffer allocate(int64_t bytes) override {
     Buffer buffer = cpu_.allocate(bytes);

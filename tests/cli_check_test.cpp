@@ -1,6 +1,8 @@
 // `lrnnx-bench list` and `check` from the outside: output, exit codes and messages of the real executable.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -159,6 +161,56 @@ TEST(CliCheck, DumpsTheTensorsOfAProblem) {
   EXPECT_EQ(run_program("check " + problem() + "--dump /dev/null/tensors").exit_code, 3);
 }
 
+TEST(CliCheck, DumpsWhatWasComparedAndWhatAPlantDid) {
+  const TemporaryDirectory directory;
+  ASSERT_EQ(
+      run_program("check " + problem(" fill=benign+nan") + "--dump " + std::string(directory / "tensors")).exit_code,
+      0);
+  std::string got, expected, planted;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory / "tensors")) {
+    if (entry.path().filename() == "got.out.npy") got = read_text(entry.path());
+    if (entry.path().filename() == "expected.out.npy") expected = read_text(entry.path());
+    if (entry.path().filename() == "planted.out.npy") planted = read_text(entry.path());
+    if (!entry.path().filename().string().starts_with("input.")) continue;
+    const std::string bytes = read_text(entry.path());
+    for (size_t i = 128; i + 4 <= bytes.size(); i += 4) {
+      float value;
+      std::memcpy(&value, bytes.data() + i, 4);
+      EXPECT_FALSE(std::isnan(value)) << "what was compared had no plant";
+    }
+  }
+  ASSERT_FALSE(expected.empty());
+  EXPECT_EQ(got.size(), planted.size());
+  EXPECT_NE(got, planted);
+}
+
+TEST(CliCheck, AFileThatCannotBeWrittenIsSaidBeforeAnythingIsChecked) {
+  for (const char* flag : {"--json", "--junit"}) {
+    const ProgramResult result = run_program("check " + problem() + flag + " /no/such/directory/check.out");
+    EXPECT_EQ(result.exit_code, 3);
+    EXPECT_EQ(result.out, "");
+    EXPECT_TRUE(has(result.err, "/no/such/directory")) << result.err;
+  }
+}
+
+TEST(CliCheck, WhatCannotBeDumpedHidesNoFault) {
+  const TemporaryDirectory directory;
+  // Where the folder of the problem would be is a file.
+  const std::string arguments = "check " + problem() + "--library '" + LRNNX_BINARY_DIR +
+                                "/lib/tests/wrong_numbers.so' --implementation wrong_numbers --dump " +
+                                std::string(directory / "tensors");
+  ASSERT_EQ(run_program(arguments).exit_code, 1);
+  for (const auto& entry : std::filesystem::directory_iterator(directory / "tensors")) {
+    std::filesystem::remove_all(entry.path());
+    std::ofstream(entry.path()) << "";
+    break;
+  }
+  const ProgramResult result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(has(result.out, "elements are wrong")) << result.out;
+  EXPECT_TRUE(has(result.out, "--dump: cannot make the folder")) << result.out;
+}
+
 TEST(CliCheck, ASuiteMaySayHowOftenToRerun) {
   const TemporaryDirectory directory;
   const std::string suite = directory / "suite.json";
@@ -170,6 +222,13 @@ TEST(CliCheck, ASuiteMaySayHowOftenToRerun) {
   };
   EXPECT_EQ(reruns_of(""), 4);
   EXPECT_EQ(reruns_of(" --reruns 2"), 2);
+  for (const char* reruns : {"2147483648", "4294967297", "-1", "\"x\""}) {
+    std::ofstream(suite) << R"({"reruns": )" << reruns << R"(, "cases": [{"operator": "*.mamba.f32", "batch": 1,
+        "dim": 1, "seqlen": 5, "dstate": 1}]})";
+    const ProgramResult result = run_program("check --backend cpu -s " + suite);
+    EXPECT_EQ(result.exit_code, 2) << reruns;
+    EXPECT_TRUE(has(result.err, "reruns")) << result.err;
+  }
 }
 
 TEST(CliCheck, LrnnxCheckIsCheck) {

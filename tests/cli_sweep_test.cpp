@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -96,6 +97,23 @@ TEST(CliSweep, CsvHasOneColumnAMetricAndOneLineAProblem) {
   EXPECT_EQ(lines, 4);
 }
 
+TEST(CliSweep, MarkdownIsTheTableWithPipes) {
+  const ProgramResult result = run_program(sweep("--quiet --markdown -"));
+  std::istringstream lines(result.out);
+  size_t columns = 0;
+  int rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with('|')) continue;
+    const auto pipes = static_cast<size_t>(std::ranges::count(line, '|'));
+    columns = columns == 0 ? pipes : columns;
+    EXPECT_EQ(pipes, columns) << line;
+    ++rows;
+  }
+  EXPECT_GT(columns, 5u);
+  EXPECT_EQ(rows - 2, std::ranges::count(run_program(sweep("--quiet --csv -")).out, '\n') - 1) << result.out;
+  EXPECT_NE(result.out.find("\n|---"), std::string::npos) << result.out;
+}
+
 TEST(CliSweep, OutWritesBothFilesIntoANewDirectoryAndLeavesNoPartOfOne) {
   const TemporaryDirectory directory;
   const std::filesystem::path out = directory / "new/results";
@@ -166,6 +184,52 @@ TEST(CliSweep, AFileThatCannotBeWrittenIsASystemErrorBeforeAnythingIsTimed) {
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_NE(result.err.find("/no/such/directory"), std::string::npos) << result.err;
   EXPECT_EQ(result.err.find("[1/"), std::string::npos) << result.err;
+}
+
+TEST(CliSweep, NoOutputTakesThePlaceOfAnother) {
+  const TemporaryDirectory directory;
+  const std::string odd = directory / "sweep.jsonl", out = directory / "out", json = directory / "x.json";
+  ASSERT_EQ(run_program(sweep("--quiet --json " + odd)).exit_code, 0);
+  EXPECT_TRUE(Json::parse(read_text(odd)).at("complete").get<bool>()) << "it has the usual name of a journal";
+  for (const std::string& two : {"--json " + json + " --csv " + json, "--out " + out + " --csv " + out + "/sweep.jsonl",
+                                 "--json " + json + " --csv " + std::string(directory / "./x.json")}) {
+    const ProgramResult result = run_program(sweep("--quiet " + two));
+    EXPECT_EQ(result.exit_code, 2) << two;
+    EXPECT_NE(result.err.find("two outputs would be written to"), std::string::npos) << result.err;
+  }
+}
+
+TEST(CliSweep, LinksAreWrittenThrough) {
+  const TemporaryDirectory directory;
+  const std::string file = directory / "there.json", link = directory / "link.json";
+  std::ofstream(file) << "before";
+  std::filesystem::create_symlink(file, link);
+  ASSERT_EQ(run_program(sweep("--quiet --json " + link)).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_TRUE(Json::accept(read_text(file)));
+  // /dev/stdout is a link, too, and here to a file.
+  const ProgramResult result = run_program(sweep("--quiet --json /dev/stdout --csv " + std::string(directory / "csv")));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(std::filesystem::is_symlink("/dev/stdout"));
+  EXPECT_NE(result.out.find("\"lrnnx-bench.sweep\""), std::string::npos);
+}
+
+TEST(CliSweep, WhatItSaysOnTheWayMayBeLost) {
+  const TemporaryDirectory directory;
+  const std::string program = std::string("'") + LRNNX_BINARY_DIR + "/bin/lrnnx-bench' ";
+  const std::string json = directory / "sweep.json";
+  EXPECT_EQ(WEXITSTATUS(std::system((program + sweep("--json " + json) + " >/dev/null 2>/dev/full").c_str())), 0);
+  EXPECT_TRUE(Json::accept(read_text(json)));
+  EXPECT_EQ(WEXITSTATUS(std::system((program + "sweep --no-such-flag 2>/dev/full").c_str())), 2);
+}
+
+TEST(CliSweep, WhereEverythingIsMistrustedNothingWasShown) {
+  const ProgramResult result = run_program(
+      "sweep --quiet --warm --min-samples 2 --min-time 0 --max-noise 1e9 --json - --problem "
+      "'selective_scan.mamba.f32.backward.cpu batch=3 dim=8 seqlen=6145 dstate=2 groups=2 "
+      "options=C,D,delta_bias,delta_softplus fill=slow'");
+  EXPECT_EQ(result.exit_code, 4) << result.err;
+  EXPECT_EQ(Json::parse(result.out).at("results").at(0).at("verdict"), "mistrusted");
 }
 
 TEST(CliSweep, AReaderWhoGoesAwayCostsNoFile) {

@@ -139,11 +139,16 @@ TEST(ConfigurationKeys, AreWrittenWhereThereIsRoom) {
 
 const std::string kLine = "--problem 'selective_scan.mamba.f32.forward.cpu batch=2 dim=4 seqlen=64 dstate=4";
 
-std::string written(const std::string& entries) {
-  const std::string path = std::filesystem::temp_directory_path() / "lrnnx_configurations_test.json";
-  std::ofstream(path) << file_of(entries);
-  return " --configurations " + path + " ";
-}
+// A file with these entries, as a flag.
+class Written {
+ public:
+  explicit Written(const std::string& entries) { std::ofstream(path_) << file_of(entries); }
+  std::string flag() const { return " --configurations " + path_ + " "; }
+
+ private:
+  TemporaryDirectory directory_;
+  std::string path_ = directory_ / "configurations.json";
+};
 
 // The configuration that ran, and that of each of its problem lines.
 std::string configuration_that_ran(const std::string& arguments) {
@@ -154,16 +159,18 @@ std::string configuration_that_ran(const std::string& arguments) {
 }
 
 TEST(CliConfigurations, TheProblemsOwnComesBeforeTheFilesAndThatBeforeTheLibrarys) {
-  const std::string file = written(R"({"variant": "*.cpu", "configuration": "threads=3"})");
+  const Written written(R"({"variant": "*.cpu", "configuration": "threads=3"})");
+  const std::string file = written.flag();
   EXPECT_EQ(configuration_that_ran(kLine + "'"), "threads=1");
   EXPECT_EQ(configuration_that_ran(kLine + "'" + file), "threads=3");
   EXPECT_EQ(configuration_that_ran(kLine + " config=threads=5'" + file), "threads=5");
   EXPECT_EQ(configuration_that_ran(kLine + "'" + file + "--configuration threads=7"), "threads=7");
-  EXPECT_EQ(configuration_that_ran(kLine + "'" + written(kForward)), "threads=1");
+  EXPECT_EQ(configuration_that_ran(kLine + "'" + Written(kForward).flag()), "threads=1");
 }
 
 TEST(CliConfigurations, SweepsRunThemAndSayWhich) {
-  const std::string file = written(R"({"variant": "*.cpu", "configuration": "threads=3"})");
+  const Written written(R"({"variant": "*.cpu", "configuration": "threads=3"})");
+  const std::string file = written.flag();
   const ProgramResult result =
       run_program("sweep -q --min-samples 1 --min-time 0 --max-noise 100 --json - " + kLine + "'" + file);
   ASSERT_EQ(result.exit_code, 0) << result.err;
@@ -176,7 +183,7 @@ TEST(CliConfigurations, SweepsRunThemAndSayWhich) {
 TEST(CliConfigurations, WhatNoKernelHasIsAnErrorThatSaysWhatIsAllowed) {
   for (const char* refused : {"threads=0", "lanes=8"}) {
     const std::string entry = Json({{"variant", "*"}, {"configuration", refused}}).dump();
-    const ProgramResult result = run_program("check " + kLine + "'" + written(entry));
+    const ProgramResult result = run_program("check " + kLine + "'" + Written(entry).flag());
     EXPECT_EQ(result.exit_code, 2);
     EXPECT_NE(result.out.find(refused), std::string::npos) << result.out;
     EXPECT_NE(result.out.find("threads=N"), std::string::npos) << result.out;
@@ -185,7 +192,7 @@ TEST(CliConfigurations, WhatNoKernelHasIsAnErrorThatSaysWhatIsAllowed) {
 
 TEST(CliConfigurations, AFileThatIsWrongOrMissingIsAnErrorOfUsage) {
   EXPECT_EQ(run_program("check --configurations /no/such.json").exit_code, 2);
-  EXPECT_EQ(run_program("check" + written(R"({"variant": "none"})")).exit_code, 2);
+  EXPECT_EQ(run_program("check" + Written(R"({"variant": "none"})").flag()).exit_code, 2);
 }
 
 TEST(CliConfigurations, ListHasTheKeysOfEveryVariantAndTheirValues) {

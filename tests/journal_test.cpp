@@ -19,6 +19,10 @@ Plan plan() {
           .problems = {"a", "b", "c"}};
 }
 
+Json row(const std::string& problem, const std::string& cache = "cold") {
+  return {{"problem", problem}, {"cache", cache}, {"verdict", "skipped"}, {"samples_ms", Json::array()}};
+}
+
 std::map<std::string, Ceilings> ceilings() {
   Ceilings measured;
   measured.backend = "cpu";
@@ -40,16 +44,20 @@ TEST(Journal, WhatWasAddedIsThereForTheNextRun) {
   const std::string path = directory / "journal";
   {
     Journal journal = Journal::create(path, plan());
-    journal.add("a", {{{"problem", "a"}, {"x", 1}}, {{"problem", "a"}, {"x", 2}}}, ceilings());
+    journal.add("a", {row("a"), row("a", "warm")}, ceilings());
   }
   Plan later = plan();
   later.environment["run"] = "another date";
-  Journal journal = Journal::open(path, later, false);
-  ASSERT_EQ(journal.done().size(), 1u);
-  EXPECT_EQ(journal.done().at("a").at(1).at("x"), 2);
-  EXPECT_EQ(journal.ceilings().at("cpu").copy_bytes_per_second, 1e9);
-  EXPECT_EQ(journal.environment(), plan().environment) << "not that of the run that began it";
-  journal.add("b", {}, {});
+  {
+    Journal journal = Journal::open(path, later, false);
+    ASSERT_EQ(journal.done().size(), 1u);
+    EXPECT_EQ(journal.done().at("a").at(1).at("cache"), "warm");
+    EXPECT_EQ(journal.ceilings().at("cpu").copy_bytes_per_second, 1e9);
+    EXPECT_EQ(journal.environment(), plan().environment) << "not that of the run that began it";
+    journal.add("b", {row("b")}, {});
+    EXPECT_NE(refusal(path, plan()).find("another sweep is writing it"), std::string::npos);
+    EXPECT_THROW(Journal::create(path, plan()), UsageError) << "it would take the file away";
+  }
   EXPECT_EQ(Journal::open(path, plan(), false).done().size(), 2u);
 }
 
@@ -58,16 +66,18 @@ TEST(Journal, ALineCutOffAnywhereCostsOnlyItself) {
   const std::string path = directory / "journal";
   {
     Journal journal = Journal::create(path, plan());
-    journal.add("a", {{{"problem", "a"}}}, ceilings());
-    journal.add("b", {{{"problem", "b"}}}, ceilings());
+    journal.add("a", {row("a")}, ceilings());
+    journal.add("b", {row("b")}, ceilings());
   }
   const std::string whole = read_text(path);
   const size_t second = whole.find('\n') + 1, third = whole.find('\n', second) + 1;
   for (size_t length = 0; length < whole.size(); length += 5) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << whole.substr(0, length);
-    Journal journal = Journal::open(path, plan(), false);
-    ASSERT_EQ(journal.done().size(), length < third ? 0u : 1u) << length;
-    journal.add("c", {{{"problem", "c"}}}, ceilings());
+    {
+      Journal journal = Journal::open(path, plan(), false);
+      ASSERT_EQ(journal.done().size(), length < third ? 0u : 1u) << length;
+      journal.add("c", {row("c")}, ceilings());
+    }
     const auto done = Journal::open(path, plan(), false).done();
     ASSERT_EQ(done.size(), length < third ? 1u : 2u) << length;
     ASSERT_TRUE(done.contains("c")) << length;
@@ -100,7 +110,7 @@ TEST(Journal, OfAnotherSweepMachineOrBuildIsRefused) {
 TEST(Journal, ANewOneKeepsTheOneBefore) {
   const TemporaryDirectory directory;
   const std::string path = directory / "journal";
-  Journal::create(path, plan()).add("a", {}, {});
+  Journal::create(path, plan()).add("a", {row("a")}, {});
   Journal::create(path, plan());
   EXPECT_EQ(Journal::open(path, plan(), false).done().size(), 0u);
   EXPECT_EQ(Journal::open(path + ".old", plan(), false).done().size(), 1u);

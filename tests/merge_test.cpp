@@ -53,6 +53,11 @@ TEST(Merge, AMissingShardIsNamedAndLeavesTheResultsIncomplete) {
   EXPECT_EQ(missing_shards(merged), std::vector<std::string>{"2/3"});
 }
 
+TEST(Merge, RefusesTwoShardsOfTheSameIndexWhichAreOfDifferentSweeps) {
+  const std::string message = refusal(results_of({"a"}, {{1, 2}}), results_of({"b"}, {{1, 2}}));
+  EXPECT_EQ(message, "one.json and other.json are both shard 1/2, of different sweeps");
+}
+
 TEST(Merge, OtherSweepsFollowOneAnother) {
   EXPECT_EQ(keys_of(merge({{"1", results_of({"b", "a"})}, {"2", results_of({"c"})}}, false)),
             keys_of(results_of({"b", "a", "c"})));

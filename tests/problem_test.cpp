@@ -189,13 +189,21 @@ TEST(Glob, MatchesWholeNamesOnly) {
   EXPECT_FALSE(glob_matches("*.backward", "selective_scan.mamba.f32.backward.cpu"));
   EXPECT_FALSE(glob_matches("*.cp?", "selective_scan.mamba.f32.backward.cp"));
   EXPECT_FALSE(glob_matches("", "a"));
+  EXPECT_TRUE(glob_matches("*", ""));
+  EXPECT_TRUE(glob_matches("*.[ab]*c", "x.bbc"));
+  EXPECT_TRUE(glob_matches("a[b", "a[b"));
+  // Without going through every way in which the stars could share the name.
+  EXPECT_FALSE(glob_matches("**a*a*a*a*a*a*a*a*a*a*a*a*b", std::string(200, 'a')));
 }
 
 TEST(Variants, AreThoseOfTheLibraryOnceEach) {
   std::set<std::string> names;
   for (const Variant& variant : variants()) EXPECT_TRUE(names.insert(variant.name()).second) << variant.name();
   EXPECT_TRUE(names.contains(kVariant));
-  EXPECT_TRUE(has_variant(small(), linked_library()));
+  EXPECT_TRUE(has_variant(variants(), small()));
+  std::vector<Variant> fewer = variants();
+  for (Variant& variant : fewer) variant.options = 0;
+  EXPECT_FALSE(has_variant(fewer, small())) << "it has B and C";
 }
 
 TEST(Problem, TheImplementationPrintsParsesAndChangesNoInputs) {

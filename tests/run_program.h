@@ -47,8 +47,8 @@ inline ProgramResult run_program(const std::string& arguments, const std::string
   const TemporaryDirectory directory;
   const std::string out = directory / "out";
   const std::string err = directory / "err";
-  const std::string command =
-      std::string("'") + LRNNX_BINARY_DIR + "/bin/" + program + "' " + arguments + " >'" + out + "' 2>'" + err + "'";
+  std::string command = "'" LRNNX_BINARY_DIR "/bin/" + program;
+  command += "' " + arguments + " >'" + out + "' 2>'" + err + "'";
   const int status = std::system(command.c_str());
   return {.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1, .out = read_text(out), .err = read_text(err)};
 }

@@ -212,6 +212,8 @@ TEST(Selection, SeedAndConfigurationGoToEveryProblem) {
     EXPECT_EQ(problem.seed, 9u);
     EXPECT_EQ(problem.configuration, "a=1");
   }
+  selection.configuration = "a=1 b=2";
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("without spaces"), std::string::npos);
 }
 
 TEST(Selection, ThatMatchesNothingIsRefusedWithWhatThereIs) {
@@ -269,6 +271,39 @@ TEST(Suites, ACaseMayBeForOneBackend) {
               expand_suite(R"({"cases": [{"batch": 1, "combine": "some"}]})", "test", {"cpu"});
             }).find("all or pairs"),
             std::string::npos);
+  EXPECT_NE(refusal([&] {
+              expand_suite(R"({"cases": [{"batch": 1, "backend": ["cpu", "cuda"]}]})", "test", {"cpu"});
+            }).find("backend: expected one value"),
+            std::string::npos);
+}
+
+TEST(Suites, ABudgetThatLeavesNothingIsSaid) {
+  const std::string message = refusal([] {
+    expand_suite(R"({"cases": [{"operator": "*.mamba.f32", "batch": 1, "dim": 1, "seqlen": 9, "dstate": 5,
+        "budget": 1}]})",
+                 "test", {"cpu"});
+  });
+  EXPECT_NE(message.find("budget"), std::string::npos) << message;
+}
+
+TEST(Suites, ValuesGivenTwiceCountOnce) {
+  const char* const once = R"({"cases": [{"operator": "*.mamba.f32", "combine": "pairs", "batch": [1, 2], "dim": 2,
+      "seqlen": [1, 2, 3], "dstate": 2, "options": "every"}]})";
+  const char* const twice = R"({"cases": [{"operator": "*.mamba.f32", "combine": "pairs", "batch": [1, 2, 1], "dim": 2,
+      "seqlen": [1, 2, 3], "dstate": 2, "options": ["B,C", "every"]}]})";
+  EXPECT_LT(expand_suite(twice, "test", {"cpu"}).size(), 60u);
+  EXPECT_EQ(expand_suite(twice, "test", {"cpu"}).size(), expand_suite(once, "test", {"cpu"}).size());
+}
+
+TEST(Suites, BracketsMayNotBeNestedWithoutEnd) {
+  EXPECT_NE(refusal([] { expand_suite(std::string(100'000, '['), "test", {"cpu"}); }).find("levels of brackets"),
+            std::string::npos);
+}
+
+TEST(Suites, ABudgetIsExceededByWhatCannotBeCounted) {
+  const std::string suite = R"({"cases": [{"operator": "*.mamba.f32", "combine": "pairs", "batch": [1, 4], "dim": 1,
+      "seqlen": [2, "2^62"], "dstate": 5, "budget": 100, "direction": "forward"}]})";
+  for (const Problem& problem : expand_suite(suite, "test", {"cpu"})) EXPECT_EQ(problem.shape.seqlen, 2);
 }
 
 TEST(Suites, PairsHoldEveryPairOfValuesInBothDirections) {

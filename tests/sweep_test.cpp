@@ -112,6 +112,63 @@ TEST(Runner, ChecksThenTimesBothDirectionsOnTheCpu) {
   EXPECT_EQ(runner.ceilings().count("cpu"), 1u);
 }
 
+int launches_left = 0;
+lrnnx_status tired_forward(const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+  return launches_left-- > 0 ? lrnnx_selective_scan_forward(problem, args) : LRNNX_CUDA_ERROR;
+}
+
+TEST(Runner, WhatFailsInTheSecondCacheStateLeavesTheRowOfTheFirst) {
+  Library tired = linked_library();
+  tired.selective_scan_forward = tired_forward;
+  RunOptions options = quick();
+  options.check = false;
+  options.states = {CacheState::cold, CacheState::warm};
+  options.measure.min_samples = 4;
+  launches_left = 6;  // one that is not timed and four samples; then one
+  const Problem problem = parse_problem("selective_scan.mamba.f32.forward.cpu batch=4 dim=64 seqlen=1024 dstate=16");
+  const std::vector<Row> rows = Runner(options, {}, {&tired}).run(problem);  // long enough not to be timed in batches
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].cache, CacheState::cold);
+  EXPECT_EQ(rows[0].verdict, Verdict::unchecked) << rows[0].reason;
+  EXPECT_TRUE(rows[0].summary);
+  EXPECT_EQ(rows[1].cache, CacheState::warm);
+  EXPECT_EQ(rows[1].verdict, Verdict::error);
+  EXPECT_FALSE(rows[1].summary || rows[1].floor || rows[1].measurement) << "those of the cold state";
+}
+
+// What a kernel may do once nobody looks, or by what it finds.
+enum class Laziness { after_launches, without_poison, scribbles_when_timed };
+template <Laziness laziness>
+lrnnx_status lazy_forward(const lrnnx_selective_scan_problem* problem, const lrnnx_selective_scan_forward_args* args) {
+  auto* const out = static_cast<float*>(args->out.data);
+  const bool is_checked = launches_left-- > 0;
+  if (laziness == Laziness::after_launches && !is_checked) return LRNNX_OK;
+  if (laziness == Laziness::without_poison && !std::isnan(out[0])) return LRNNX_OK;
+  const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
+  if (laziness == Laziness::scribbles_when_timed && !is_checked) out[args->out.size] = 1;
+  return status;
+}
+
+TEST(Runner, WhatIsTimedIsHeldAgainstWhatWasChecked) {
+  RunOptions options = quick();
+  options.states = {CacheState::warm};
+  const std::pair<decltype(&lrnnx_selective_scan_forward), const char*> kCases[] = {
+      {lazy_forward<Laziness::after_launches>, "is not what was checked"},
+      {lazy_forward<Laziness::without_poison>, "does not compute what was checked"},
+      {lazy_forward<Laziness::scribbles_when_timed>, "while it was timed it wrote outside out"}};
+  for (const auto& [forward, reason] : kCases) {
+    Library lazy = linked_library();
+    lazy.selective_scan_forward = forward;
+    launches_left = 2;  // the check and its rerun
+    const std::vector<Row> rows = Runner(options, {}, {&lazy}).run(tiny());
+    ASSERT_EQ(rows.size(), 1u);
+    EXPECT_EQ(rows[0].verdict, Verdict::failed);
+    EXPECT_EQ(rows[0].exit_code, ExitCode::wrong_numbers);
+    EXPECT_NE(rows[0].reason.find(reason), std::string::npos) << rows[0].reason;
+    EXPECT_FALSE(rows[0].summary) << "a time of wrong numbers";
+  }
+}
+
 // Two names for the same kernels, which note who was launched.
 std::string launches;
 template <char name>
@@ -237,11 +294,16 @@ TEST(Sweep, ExitCodeNamesTheWorstThatHappened) {
   const Row broken = untimed_row(tiny(), Verdict::error, "broken", ExitCode::system);
   const Row refused = untimed_row(tiny(), Verdict::error, "refused", ExitCode::usage);
   const Row skipped = untimed_row(tiny(), Verdict::skipped, "no CUDA device", ExitCode::nothing_ran);
+  Row mistrusted = passed;
+  mistrusted.verdict = Verdict::mistrusted;
+  mistrusted.exit_code = ExitCode::nothing_ran;
   EXPECT_EQ(exit_code_of(std::vector<Row>({passed})), 0);
   EXPECT_EQ(exit_code_of(std::vector<Row>({passed, skipped})), 0);
   EXPECT_EQ(exit_code_of(std::vector<Row>({passed, refused})), 2);
   EXPECT_EQ(exit_code_of(std::vector<Row>({passed, refused, broken})), 3);
   EXPECT_EQ(exit_code_of(std::vector<Row>({passed, broken, failed})), 1);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({passed, mistrusted})), 0);
+  EXPECT_EQ(exit_code_of(std::vector<Row>({mistrusted, skipped})), 4);
   EXPECT_EQ(exit_code_of(std::vector<Row>({skipped})), 4);
   EXPECT_EQ(exit_code_of(std::vector<Row>({})), 4);
   EXPECT_EQ(bench::exit_code_of(Swept{.results = results_of({passed}), .signal = 15}), 143);

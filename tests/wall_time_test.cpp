@@ -16,6 +16,7 @@ void pass(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseco
 
 TEST(WallTime, GoesIntoTheInnermostActivity) {
   take_wall_time();
+  const auto start = std::chrono::steady_clock::now();
   {
     const Doing comparison(Activity::comparison);
     pass(20);
@@ -26,9 +27,11 @@ TEST(WallTime, GoesIntoTheInnermostActivity) {
     pass(20);
   }
   pass(20);  // in none
+  const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
   const auto seconds = take_wall_time();
   EXPECT_GE(seconds.at("comparison").get<double>(), 0.04);
-  EXPECT_LT(seconds.at("comparison").get<double>(), 0.08);
+  // Whatever else the machine does: together they are less than all of it.
+  EXPECT_LE(seconds.at("comparison").get<double>() + seconds.at("inputs").get<double>(), whole.count() - 0.02);
   EXPECT_GE(seconds.at("inputs").get<double>(), 0.04);
   EXPECT_EQ(seconds.at("oracle").get<double>(), 0);
   EXPECT_EQ(take_wall_time().at("inputs").get<double>(), 0) << "taken twice";

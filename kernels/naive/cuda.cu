@@ -2,7 +2,7 @@
 #include "common/cuda_status.h"
 #include "naive/backends.h"
 #include "naive/selective_scan.h"
-#include "selective_scan/cuda_functors.h"
+#include "discretization/functors.h"
 
 namespace lrnnx::naive {
 namespace {
@@ -14,7 +14,7 @@ lrnnx_status status_of(const CudaSteps& steps) {
 }  // namespace
 
 lrnnx_status cuda_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args) {
-  return cuda::with_functor(problem, [&](auto functor) {
+  return with_functor(problem, [&](auto functor) {
     CudaSteps steps(args.stream);
     forward<decltype(functor)>(steps, problem, args);
     return status_of(steps);
@@ -23,7 +23,7 @@ lrnnx_status cuda_forward(const lrnnx_selective_scan_problem& problem, const lrn
 
 lrnnx_status cuda_backward(const lrnnx_selective_scan_problem& problem,
                            const lrnnx_selective_scan_backward_args& args) {
-  return cuda::with_functor(problem, [&](auto functor) {
+  return with_functor(problem, [&](auto functor) {
     CudaSteps steps(args.stream);
     backward<decltype(functor)>(steps, problem, args);
     return status_of(steps);

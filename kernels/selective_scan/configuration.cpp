@@ -46,8 +46,8 @@ lrnnx_status parse_configuration(const lrnnx_selective_scan_problem& problem,
                             ? value >= 1 && value <= field->largest
                             : std::find(field->allowed.begin(), field->allowed.end(), value) != field->allowed.end();
     if (error != std::errc() || stop != last || !listed) {
-      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%.100s\" is not allowed; %s takes %s", item.c_str(),
-                  field->key, allowed_text(*field).c_str());
+      return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%.100s\" is not allowed; %s takes %s%s", item.c_str(),
+                  field->key, allowed_text(*field).c_str(), field->why);
     }
     *field->value = value;
   }

@@ -13,8 +13,9 @@ namespace lrnnx {
 struct ConfigurationField {
   const char* key;
   std::int64_t* value;
-  std::span<const std::int64_t> allowed;
-  std::int64_t largest = 0;  // where `allowed` is empty: 1 to this
+  std::span<const std::int64_t> allowed = {};  // for this problem
+  std::int64_t largest = 0;                    // where `allowed` is empty: 1 to this
+  const char* why = "";                        // no others are: " for dstate > 16"
 };
 
 // Reads the problem's configuration over the values that the fields hold; what it leaves out stays. Fails on an unknown

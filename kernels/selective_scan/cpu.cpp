@@ -10,6 +10,7 @@
 
 #include "common/error.h"
 #include "common/half.h"
+#include "common/integers.h"
 
 namespace lrnnx {
 
@@ -28,9 +29,6 @@ constexpr int64_t kSlabTasks = 256;
 // The partial gradients of B and C of one segment stay below this, unless a single chunk needs more.
 constexpr int64_t kPartialBytes = int64_t{32} << 20;
 
-constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
-
 // Bytes of a thread's buffers for what is stored in 16 bits.
 int64_t buffer_bytes(const lrnnx_selective_scan_problem& p, int64_t steps) {
   return is_half(p.dtype) ? cpu_buffer_floats(steps) * static_cast<int64_t>(sizeof(float)) : 0;
@@ -40,14 +38,14 @@ int64_t buffer_bytes(const lrnnx_selective_scan_problem& p, int64_t steps) {
 int64_t parts_of(const lrnnx_selective_scan_problem& p) { return p.dtype == LRNNX_C64 ? 2 : 1; }
 
 // The saved states, state_floats / chunk floats a channel and step, are to be at most half of one tensor like u.
-constexpr int64_t chunk_steps(int64_t tile, int64_t state_floats) { return tile * divide_up(2 * state_floats, tile); }
+constexpr int64_t chunk_steps(int64_t tile, int64_t state_floats) { return tile * ceil_div(2 * state_floats, tile); }
 
 // Beginning a parallel region costs about as much as this many state updates; a thread should have more to do.
 constexpr int64_t kUpdatesWorthAThread = 1 << 16;
 
 int default_threads(const lrnnx_selective_scan_problem& p, int64_t tasks) {
   const int64_t worth = p.batch * p.dim * p.seqlen * p.dstate / kUpdatesWorthAThread;
-  return std::clamp<int64_t>(std::min(worth, tasks), 1, std::min(omp_get_max_threads(), kMaxThreads));
+  return std::clamp<int64_t>(std::min(worth, tasks), 1, std::clamp(omp_get_max_threads(), 1, kMaxThreads));
 }
 
 // "threads=N"; null or "" leaves `threads` as it is.
@@ -75,13 +73,13 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
   const int64_t lanes = implementation.lanes, vector = lanes * sizeof(float);
   const int64_t parts = parts_of(p), state_floats = p.dstate * parts;
   plan.group_dim = p.dim / p.groups;
-  plan.blocks_per_group = divide_up(plan.group_dim, lanes);
+  plan.blocks_per_group = ceil_div(plan.group_dim, lanes);
   plan.blocks = plan.blocks_per_group * p.groups;
   plan.threads = default_threads(p, p.batch * plan.blocks);
   if (lrnnx_status status = parse_configuration(p.configuration, plan.threads); status != LRNNX_OK) return status;
   plan.tile = std::min(kCpuTile, round_up(p.seqlen, kCpuTileUnit));
   plan.chunk = std::min(chunk_steps(plan.tile, state_floats), round_up(p.seqlen, plan.tile));
-  plan.chunks = divide_up(p.seqlen, plan.chunk);
+  plan.chunks = ceil_div(p.seqlen, plan.chunk);
 
   const int64_t blocks = p.batch * plan.blocks;
   if (direction == LRNNX_BACKWARD || (p.options & LRNNX_SAVE_FOR_BACKWARD))
@@ -93,15 +91,15 @@ lrnnx_status make_plan(const CpuImplementation& implementation, const lrnnx_sele
   }
 
   const int64_t pairs = p.batch * p.groups;
-  plan.blocks_per_slab = divide_up(plan.blocks_per_group, divide_up(kSlabTasks, pairs));
-  plan.slabs_per_group = divide_up(plan.blocks_per_group, plan.blocks_per_slab);
+  plan.blocks_per_slab = ceil_div(plan.blocks_per_group, ceil_div(kSlabTasks, pairs));
+  plan.slabs_per_group = ceil_div(plan.blocks_per_group, plan.blocks_per_slab);
   const int64_t rows = pairs * plan.slabs_per_group * state_floats;
   const bool variable_B = p.options & LRNNX_VARIABLE_B, variable_C = p.options & LRNNX_VARIABLE_C;
   const int64_t bytes_a_chunk = (variable_B + variable_C) * rows * plan.chunk * static_cast<int64_t>(sizeof(float));
   const int64_t chunks_a_segment =
       bytes_a_chunk == 0 ? plan.chunks : std::clamp<int64_t>(kPartialBytes / bytes_a_chunk, 1, plan.chunks);
   plan.segment = chunks_a_segment * plan.chunk;
-  plan.segments = divide_up(plan.chunks, chunks_a_segment);
+  plan.segments = ceil_div(plan.chunks, chunks_a_segment);
 
   plan.sums = round_up(state_floats * lanes * (4 * sizeof(double) + sizeof(float)) + 2 * lanes * sizeof(double), 256);
   const int64_t states = parts * kCpuStates;

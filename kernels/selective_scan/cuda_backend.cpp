@@ -7,8 +7,9 @@
 #include "common/cuda_status.h"
 #include "common/error.h"
 #include "common/half.h"
+#include "common/integers.h"
+#include "discretization/functors.h"
 #include "selective_scan/cuda.h"
-#include "selective_scan/cuda_functors.h"
 #include "selective_scan/launch.h"
 #include "selective_scan/layout.h"
 #include "selective_scan/single_state.h"
@@ -17,8 +18,6 @@
 namespace lrnnx {
 namespace cuda {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 lrnnx_status current_device(Device& device) {
   int ordinal = 0, multiprocessors = 0, shared_bytes = 0;
@@ -90,7 +89,7 @@ BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem
 
   const auto reserve = [&](std::int64_t floats) {
     const std::int64_t offset = workspace.bytes;
-    workspace.bytes += ceil_div(floats * 4, 256) * 256;
+    workspace.bytes += round_up(floats * 4, 256);
     return offset;
   };
   const bool variable_B = problem.options & LRNNX_VARIABLE_B, variable_C = problem.options & LRNNX_VARIABLE_C;
@@ -189,7 +188,7 @@ lrnnx_status selective_scan_cuda_configuration_keys(const lrnnx_selective_scan_p
 lrnnx_status selective_scan_cuda_forward(const lrnnx_selective_scan_problem& problem,
                                          const lrnnx_selective_scan_forward_args& args) {
   return with_configuration<LRNNX_FORWARD>(problem, [&](const auto& configuration, const cuda::Device& device) {
-    return cuda::with_functor(problem, [&](auto functor) {
+    return with_functor(problem, [&](auto functor) {
       return cuda::launch_forward_of<decltype(functor)>(problem, args, configuration, device);
     });
   });
@@ -198,7 +197,7 @@ lrnnx_status selective_scan_cuda_forward(const lrnnx_selective_scan_problem& pro
 lrnnx_status selective_scan_cuda_backward(const lrnnx_selective_scan_problem& problem,
                                           const lrnnx_selective_scan_backward_args& args) {
   return with_configuration<LRNNX_BACKWARD>(problem, [&](const auto& configuration, const cuda::Device& device) {
-    return cuda::with_functor(problem, [&](auto functor) {
+    return with_functor(problem, [&](auto functor) {
       return cuda::launch_backward_of<decltype(functor)>(problem, args, configuration, device);
     });
   });

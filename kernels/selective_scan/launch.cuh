@@ -9,6 +9,7 @@
 #include "common/cuda_status.h"
 #include "common/error.h"
 #include "common/half.h"
+#include "common/integers.h"
 #include "selective_scan/adjoint_carry.cuh"
 #include "selective_scan/backward.cuh"
 #include "selective_scan/finalize.cuh"
@@ -18,8 +19,7 @@
 namespace lrnnx::cuda {
 namespace detail {
 
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-inline int round_up(std::int64_t bytes) { return static_cast<int>(ceil_div(bytes, 256) * 256); }  // of stages
+inline int stage_size(std::int64_t bytes) { return static_cast<int>(round_up(bytes, 256)); }
 
 inline bool is_variable_B(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_B; }
 inline bool is_variable_C(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_C; }
@@ -179,8 +179,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   const float* carry = input(args.dlast_state);
   if (workspace.splits > 1) {
     using AdjointLayout = AdjointLayout<typename F::Weight, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
-    const int stage_bytes = round_up(AdjointLayout::state_bytes(static_cast<int>(workspace.passes) * kStatesPerPass) +
-                                     (2 + has_z) * AdjointLayout::kSlotBytes);
+    const int stage_bytes = stage_size(AdjointLayout::state_bytes(static_cast<int>(workspace.passes) * kStatesPerPass) +
+                                       (2 + has_z) * AdjointLayout::kSlotBytes);
     const AdjointParameters parameters = {
         .tensors = {time_tensor(has_deltaA ? args.deltaA : args.delta), time_tensor(args.dout), time_tensor(args.z)},
         .A = input(args.A),

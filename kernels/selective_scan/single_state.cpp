@@ -5,6 +5,7 @@
 #include <array>
 
 #include "common/error.h"
+#include "common/integers.h"
 #include "common/variants.h"
 #include "selective_scan/configuration.h"
 #include "selective_scan/single_state_layout.h"
@@ -13,8 +14,6 @@ namespace lrnnx::cuda {
 namespace {
 
 using single_state::TimeSum;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 bool is_variable_B(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_B; }
 bool is_variable_C(const lrnnx_selective_scan_problem& problem) { return problem.options & LRNNX_VARIABLE_C; }
@@ -103,7 +102,7 @@ SingleStatePlan plan_single_state(const lrnnx_selective_scan_problem& problem, l
 
   const auto reserve = [&](std::int64_t floats) {
     const std::int64_t offset = plan.workspace_bytes;
-    plan.workspace_bytes += ceil_div(floats * 4, 256) * 256;
+    plan.workspace_bytes += round_up(floats * 4, 256);
     return offset;
   };
   plan.maps = reserve(plan.splits > 1 ? rows * plan.splits * 2 : 0);
@@ -117,7 +116,7 @@ SingleStatePlan plan_single_state(const lrnnx_selective_scan_problem& problem, l
   plan.parts = ceil_div(plan.rows_a_group, plan.rows_a_part);
   plan.groups_a_block = plan.parts > 1 ? 1 : configuration.rows / plan.rows_a_part;
   plan.blocks = ceil_div(plan.batch_groups, plan.groups_a_block) * plan.parts;
-  plan.padded_seqlen = ceil_div(problem.seqlen, 4) * 4;
+  plan.padded_seqlen = round_up(problem.seqlen, 4);
   plan.step_sums =
       reserve(plan.kinds > 0 && plan.parts > 1 ? plan.batch_groups * plan.parts * plan.kinds * plan.padded_seqlen : 0);
 

@@ -36,7 +36,7 @@ std::string to_string(const SingleStateConfiguration& configuration);
 
 // How a problem is cut into tiles, and where the parts of the workspace begin, in bytes.
 struct SingleStatePlan {
-  std::int64_t tiles, tiles_per_split, splits;
+  std::int64_t tiles_per_split, splits;
   std::int64_t saves;  // of each row
   // Of the backward: the rows that a sum over channels is over, and how blocks share them.
   std::int64_t batch_groups, rows_a_group, groups_a_block, rows_a_part, parts, kinds, padded_seqlen, blocks;

@@ -199,7 +199,8 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
       }
     }
     Quad du, dB, ddelta, ddeltaA;
-    float dA = 0.0f, dA_by_input = 0.0f;
+    float dA = 0.0f;
+    [[maybe_unused]] float dA_by_input = 0.0f;
 #pragma unroll
     for (int e = 3; e >= 0; --e) {
       const float g = fmaf(C[e], dy[e], q);

@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "common/error.h"
 #include "common/half.h"
+#include "common/integers.h"
 #include "selective_scan/configuration.h"
 
 namespace lrnnx::cuda {
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels) {
   return problem.batch * problem.groups * ceil_div(problem.dim / problem.groups, block_channels);
@@ -36,18 +36,64 @@ lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int
 
 std::int64_t tiles_of(const lrnnx_selective_scan_problem& problem) { return ceil_div(problem.seqlen, 32); }
 
-std::array<ConfigurationField, 4> fields_of(const lrnnx_selective_scan_problem&, ForwardConfiguration& configuration) {
-  return {{{"lanes", &configuration.state_lanes, ForwardConfiguration::kStateLanes},
-           {"channels", &configuration.channels_per_lane, ForwardConfiguration::kChannelsPerLane},
-           {"warps", &configuration.warps, ForwardConfiguration::kWarps},
-           {"stages", &configuration.stages, ForwardConfiguration::kStages}}};
+constexpr const char* kGeneralProblems = " for dstate > 16, fixed B or C, or deltaA";
+
+// One value of `all`, or those from the first to the last.
+template <std::size_t kSize>
+std::span<const std::int64_t> values_of(const std::int64_t (&all)[kSize], std::int64_t first, std::int64_t last) {
+  return {std::ranges::find(all, first), std::ranges::find(all, last) + 1};
+}
+template <std::size_t kSize>
+std::span<const std::int64_t> value_of(const std::int64_t (&all)[kSize], std::int64_t only) {
+  return values_of(all, only, only);
+}
+
+// The values that some kernel for the problem has.
+std::array<ConfigurationField, 4> fields_of(const lrnnx_selective_scan_problem& problem,
+                                            ForwardConfiguration& configuration) {
+  using Values = ForwardConfiguration;
+  ConfigurationField lanes{.key = "lanes", .value = &configuration.state_lanes, .allowed = Values::kStateLanes};
+  ConfigurationField channels{.key = "channels",
+                              .value = &configuration.channels_per_lane,
+                              .allowed = values_of(Values::kChannelsPerLane, 1, most_channels_per_lane(problem))};
+  ConfigurationField warps{.key = "warps", .value = &configuration.warps, .allowed = Values::kWarps};
+  ConfigurationField stages{
+      .key = "stages", .value = &configuration.stages, .allowed = values_of(Values::kStages, 2, 4)};
+  if (problem.dtype == LRNNX_C64) channels.why = " for complex weights";
+  if (problem.seqlen % 4 != 0) {
+    stages.allowed = value_of(Values::kStages, 2);
+    stages.why = " for a seqlen that is no multiple of 4";
+  }
+  if (needs_general_kernel(problem)) {
+    lanes.allowed = value_of(Values::kStateLanes, 8);
+    channels.allowed = value_of(Values::kChannelsPerLane, 1);
+    warps.allowed = value_of(Values::kWarps, 4);
+    // A stage holds all states of B and C: two of more than 128 complex states do not fit.
+    stages.allowed = value_of(Values::kStages, problem.dtype == LRNNX_C64 && problem.dstate > 128 ? 1 : 2);
+    lanes.why = channels.why = warps.why = stages.why = kGeneralProblems;
+  }
+  return {lanes, channels, warps, stages};
 }
 
 std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& problem,
                                             BackwardConfiguration& configuration) {
-  return {{{"channels", &configuration.channels_per_lane, BackwardConfiguration::kChannelsPerLane},
-           {"warps", &configuration.warps, BackwardConfiguration::kWarps},
-           {"splits", &configuration.splits, {}, std::min(tiles_of(problem), BackwardConfiguration::kMaxSplits)}}};
+  using Values = BackwardConfiguration;
+  const bool general = needs_general_kernel(problem);
+  const std::int64_t most_channels = general ? 1 : most_channels_per_lane(problem);
+  return {{{.key = "channels",
+            .value = &configuration.channels_per_lane,
+            .allowed = values_of(Values::kChannelsPerLane, 1, most_channels),
+            .why = general              ? kGeneralProblems
+                   : most_channels == 1 ? " for complex weights"
+                                        : ""},
+           {.key = "warps",
+            .value = &configuration.warps,
+            .allowed = value_of(Values::kWarps, general ? 4 : 8),
+            .why = general ? kGeneralProblems : ""},
+           {.key = "splits",
+            .value = &configuration.splits,
+            .largest = std::min(tiles_of(problem), Values::kMaxSplits),
+            .why = " for this seqlen"}}};
 }
 
 }  // namespace
@@ -79,31 +125,14 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     configuration = {.state_lanes = 16, .channels_per_lane = 1, .warps = 8, .stages = 4};
     if (blocks_of(problem, 16) * 4 < device.multiprocessors * 3) configuration.warps = 4;
   }
-  // Of the general kernels a stage holds all states of B and C: two of more than 128 complex states do not fit.
-  const std::int64_t only_stages = general ? (problem.dtype == LRNNX_C64 && problem.dstate > 128 ? 1 : 2)
-                                   : problem.seqlen % 4 != 0 ? 2
-                                                             : 0;
-  if (only_stages != 0) configuration.stages = only_stages;
-  if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
-    return status;
-  const bool known =
-      general ? configuration.state_lanes == 8 && configuration.channels_per_lane == 1 && configuration.warps == 4
-              : configuration.channels_per_lane == (configuration.state_lanes == 8 ? most_channels : 1);
-  if (!known) {
-    return fail(LRNNX_INVALID_ARGUMENT, "configuration: no forward kernel has %s; %s", to_string(configuration).c_str(),
-                general              ? "for dstate > 16, fixed B or C, or deltaA there is lanes=8,channels=1,warps=4"
-                : most_channels == 1 ? "with complex weights there are lanes=8,channels=1 and lanes=16,channels=1"
-                                     : "there are lanes=8,channels=2 and lanes=16,channels=1");
-  }
-  if (only_stages != 0 ? configuration.stages != only_stages : configuration.stages == 1) {
-    return fail(LRNNX_INVALID_ARGUMENT, "configuration: stages=%lld is not allowed; %s takes %s",
-                static_cast<long long>(configuration.stages),
-                general            ? "dstate > 16, fixed B or C, or deltaA"
-                : only_stages == 0 ? "this problem"
-                                   : "a seqlen that is no multiple of 4",
-                only_stages == 1   ? "1"
-                : only_stages == 2 ? "2"
-                                   : "2, 3, 4");
+  const auto fields = fields_of(problem, configuration);
+  for (const ConfigurationField& field : fields)
+    if (field.allowed.size() == 1) *field.value = field.allowed.front();
+  if (const lrnnx_status status = parse_configuration(problem, fields); status != LRNNX_OK) return status;
+  if (!general && configuration.channels_per_lane != (configuration.state_lanes == 8 ? most_channels : 1)) {
+    return fail(LRNNX_INVALID_ARGUMENT,
+                "configuration: no forward kernel has %s; there are lanes=8,channels=2 and lanes=16,channels=1",
+                to_string(configuration).c_str());
   }
   return validate_size(problem, blocks_of(problem, 32 / configuration.state_lanes * configuration.channels_per_lane *
                                                        configuration.warps));
@@ -128,13 +157,6 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   }
   if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
     return status;
-  if (configuration.warps != (general ? 4 : 8) || configuration.channels_per_lane > most_channels) {
-    return fail(LRNNX_INVALID_ARGUMENT, "configuration: no backward kernel has %s; %s",
-                to_string(configuration).c_str(),
-                general              ? "for dstate > 16, fixed B or C, or deltaA there is channels=1,warps=4"
-                : most_channels == 1 ? "with complex weights there is channels=1,warps=8"
-                                     : "there are channels=1,warps=8 and channels=2,warps=8");
-  }
   // As many as there are: all but the last take the same number of tiles.
   configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
   return validate_size(problem, blocks() * configuration.splits);

@@ -49,7 +49,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        BackwardConfiguration& configuration);
 
-// Every key and its values, some of which have no kernel for this problem or with each other.
+// Every key and its values for this problem. Not all have a kernel with each other: real weights take channels=2 with
+// lanes=8 and channels=1 with lanes=16 in the forward.
 std::string configuration_keys(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction);
 
 std::string to_string(const ForwardConfiguration& configuration);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <thread>
 
 #include "lrnnx/lrnnx.h"
@@ -22,17 +23,23 @@ enum class Fault {
   missing_symbol,  // without lrnnx_selective_scan_backward
   null_strings,
   exits_on_load,
-  none,  // takes a millisecond, and adds a line with its process to the file that LRNNX_TRACE names
+  none,  // takes a millisecond, and adds a line to each of two files: with its process to that which LRNNX_TRACE names,
+         // with the devices that it sees to that of LRNNX_TRACE_DEVICES
 };
 constexpr Fault kFault = Fault::LRNNX_FAULT;
 
-void trace() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  const char* const path = std::getenv("LRNNX_TRACE");
+void add_line(const char* path, const char* line) {
   std::FILE* const file = path ? std::fopen(path, "a") : nullptr;
   if (!file) return;
-  std::fprintf(file, "%d\n", static_cast<int>(::getpid()));
+  std::fprintf(file, "%s\n", line);
   std::fclose(file);
+}
+
+void trace() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  add_line(std::getenv("LRNNX_TRACE"), std::to_string(::getpid()).c_str());
+  const char* const devices = std::getenv("CUDA_VISIBLE_DEVICES");
+  add_line(std::getenv("LRNNX_TRACE_DEVICES"), devices ? devices : "all");
 }
 
 [[noreturn]] void hang() {
@@ -66,7 +73,7 @@ lrnnx_status lrnnx_variant_at(int64_t, lrnnx_variant* variant) {
               .dtype = "f32",
               .direction = "forward",
               .backend = "cpu",
-              .options = 0,
+              .options = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C,
               .takes_A = 1,
               .takes_B = 1};
   return LRNNX_OK;

@@ -113,7 +113,7 @@ class Hunt {
     }
     fmt::print("{} right results checked, {} blamed; {} of {} faults missed\n", ran_, blamed_, missed,
                rights_only_ ? 0 : std::size(kFaults) - 1);
-    return missed == 0 && blamed_ == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return missed == 0 && blamed_ == 0 && ran_ > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
   }
 
  private:

@@ -1,8 +1,8 @@
 /* lrnnx: kernels for linear recurrent networks behind a stable C ABI.
  *
  * Every entry point validates its arguments before it launches anything. On failure it returns a status other than
- * LRNNX_OK, writes nothing to any tensor, and leaves a sentence in lrnnx_last_error() that names the argument, what
- * was given and what is allowed.
+ * LRNNX_OK, and leaves a sentence in lrnnx_last_error() that names the argument, what was given and what is allowed. A
+ * call that is refused writes nothing to any tensor; after LRNNX_CUDA_ERROR the outputs hold nothing that counts.
  *
  * Letters: B batch, D channels, L time steps, N states a channel, G groups (channel d belongs to group d / (D / G)).
  * Tensors are row-major with the last axis contiguous. Sizes and strides are 64-bit and count elements; one complex

@@ -4,7 +4,7 @@
 #include "discretization/all.h"
 #include "lrnnx/lrnnx.h"
 
-namespace lrnnx::cuda {
+namespace lrnnx {
 
 // The functor of the same discretization with real weights.
 template <class F>
@@ -14,7 +14,7 @@ struct RealOf<Functor<Weight>> {
   using type = Functor<float>;
 };
 
-namespace detail {
+namespace functors {
 template <template <class> class Functor, bool takes_complex, class Visit>
 lrnnx_status visit_functor([[maybe_unused]] bool complex, Visit visit) {
   if constexpr (takes_complex) {
@@ -22,7 +22,7 @@ lrnnx_status visit_functor([[maybe_unused]] bool complex, Visit visit) {
   }
   return visit(Functor<float>());
 }
-}  // namespace detail
+}  // namespace functors
 
 // Calls visit(functor) with an object of the functor's type and returns its status. The problem is valid.
 template <class Visit>
@@ -30,10 +30,10 @@ lrnnx_status with_functor(const lrnnx_selective_scan_problem& problem, Visit vis
   switch (problem.discretization) {
 #define LRNNX_DISCRETIZATION(enumerator, name, Functor, takes_real, takes_complex) \
   case LRNNX_##enumerator:                                                         \
-    return detail::visit_functor<Functor, takes_complex>(problem.dtype == LRNNX_C64, visit);
+    return functors::visit_functor<Functor, takes_complex>(problem.dtype == LRNNX_C64, visit);
 #include "lrnnx/discretizations.def"
   }
   return LRNNX_INVALID_ARGUMENT;
 }
 
-}  // namespace lrnnx::cuda
+}  // namespace lrnnx

@@ -1,0 +1,158 @@
+// The launch configurations of the CUDA kernels: the choice by problem and what a problem's own may say. No GPU needed.
+#include "selective_scan/tuning.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace lrnnx::cuda {
+namespace {
+
+constexpr Device kH100 = {.multiprocessors = 132, .shared_bytes = 227 * 1024};
+constexpr std::uint32_t kVariable = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C;
+
+std::vector<lrnnx_selective_scan_problem> problems() {
+  std::vector<lrnnx_selective_scan_problem> all;
+  for (const auto discretization : {LRNNX_MAMBA, LRNNX_ZOH, LRNNX_RGLRU}) {
+    for (const auto dtype : {LRNNX_F32, LRNNX_C64, LRNNX_BF16}) {
+      if (discretization == LRNNX_RGLRU && dtype == LRNNX_C64) continue;
+      for (const std::uint32_t options : {kVariable, kVariable | LRNNX_HAS_DELTA_A, 0u}) {
+        for (const std::int64_t seqlen : {1, 32, 197, 2048, 65536}) {
+          for (const std::int64_t dstate : {2, 16, 17, 256}) {
+            for (const std::int64_t dim : {1, 64, 2048}) {
+              all.push_back({.discretization = discretization,
+                             .dtype = dtype,
+                             .backend = LRNNX_CUDA,
+                             .options = options,
+                             .batch = 8,
+                             .dim = dim,
+                             .seqlen = seqlen,
+                             .dstate = dstate,
+                             .groups = 1,
+                             .configuration = nullptr});
+            }
+          }
+        }
+      }
+    }
+  }
+  return all;
+}
+
+struct Key {
+  std::string name;
+  std::vector<std::int64_t> values;  // of a range its ends, and one between
+};
+
+std::vector<Key> keys_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction) {
+  std::vector<Key> keys;
+  std::istringstream items(configuration_keys(problem, direction));
+  for (std::string item; std::getline(items, item, ',');) {
+    const std::size_t equals = item.find('=');
+    Key key{item.substr(0, equals), {}};
+    std::string values = item.substr(equals + 1);
+    if (const std::size_t dots = values.find(".."); dots != std::string::npos) {
+      const std::int64_t from = std::stoll(values), to = std::stoll(values.substr(dots + 2));
+      for (const std::int64_t value : std::set{from, (from + to) / 2, to}) key.values.push_back(value);
+    } else {
+      std::istringstream numbers(values);
+      for (std::string number; std::getline(numbers, number, '|');) key.values.push_back(std::stoll(number));
+    }
+    keys.push_back(key);
+  }
+  return keys;
+}
+
+// What is chosen for the problem if its own configuration is `text`; empty if that is refused.
+std::string chosen(lrnnx_selective_scan_problem problem, lrnnx_direction direction, const std::string& text) {
+  problem.configuration = text.c_str();
+  ForwardConfiguration forward{};
+  BackwardConfiguration backward{};
+  if (direction == LRNNX_FORWARD) return configure(problem, kH100, forward) == LRNNX_OK ? to_string(forward) : "";
+  return configure(problem, kH100, backward) == LRNNX_OK ? to_string(backward) : "";
+}
+
+std::string describe(const lrnnx_selective_scan_problem& p) {
+  std::ostringstream text;
+  text << "discretization " << p.discretization << " dtype " << p.dtype << " options " << p.options << " dim " << p.dim
+       << " seqlen " << p.seqlen << " dstate " << p.dstate;
+  return text.str();
+}
+
+// Every combination of the keys' values.
+std::vector<std::string> combinations(const std::vector<Key>& keys) {
+  std::vector<std::string> texts = {""};
+  for (const Key& key : keys) {
+    std::vector<std::string> longer;
+    for (const std::string& text : texts)
+      for (const std::int64_t value : key.values)
+        longer.push_back(text + (text.empty() ? "" : ",") + key.name + '=' + std::to_string(value));
+    texts = longer;
+  }
+  return texts;
+}
+
+TEST(Tuning, EveryListedValueIsTakenAndNoOther) {
+  for (const auto& problem : problems()) {
+    for (const auto direction : {LRNNX_FORWARD, LRNNX_BACKWARD}) {
+      const std::vector<Key> keys = keys_of(problem, direction);
+      std::set<std::string> taken;
+      for (const std::string& text : combinations(keys)) {
+        if (chosen(problem, direction, text).empty()) continue;
+        std::istringstream items(text);
+        for (std::string item; std::getline(items, item, ',');) taken.insert(item);
+      }
+      for (const Key& key : keys) {
+        for (const std::int64_t value : key.values)
+          EXPECT_TRUE(taken.contains(key.name + '=' + std::to_string(value)))
+              << describe(problem) << ": no kernel has " << key.name << '=' << value;
+        for (const std::int64_t value : {0, 1, 2, 3, 4, 5, 8, 16, 32, 4097}) {
+          if (std::ranges::find(key.values, value) != key.values.end()) continue;
+          if (key.name == "splits" && value >= 1 && value <= key.values.back()) continue;
+          const std::string item = key.name + '=' + std::to_string(value);
+          EXPECT_EQ(chosen(problem, direction, item), "") << describe(problem) << ": " << item << " is not listed";
+        }
+      }
+    }
+  }
+}
+
+TEST(Tuning, TheChoiceTakenAsTheProblemsOwnIsTheSame) {
+  for (const auto& problem : problems()) {
+    for (const auto direction : {LRNNX_FORWARD, LRNNX_BACKWARD}) {
+      const std::string choice = chosen(problem, direction, "");
+      ASSERT_NE(choice, "") << describe(problem);
+      EXPECT_EQ(chosen(problem, direction, choice), choice) << describe(problem);
+    }
+  }
+}
+
+TEST(Tuning, ARefusalSaysWhatIsAllowedAndWhy) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.seqlen = 197;
+  const auto refusal = [&](lrnnx_direction direction, const char* text) {
+    EXPECT_EQ(chosen(problem, direction, text), "");
+    return std::string(lrnnx_last_error());
+  };
+  EXPECT_EQ(refusal(LRNNX_FORWARD, "stages=3"),
+            "configuration: \"stages=3\" is not allowed; stages takes 2 for a seqlen that is no multiple of 4");
+  EXPECT_EQ(refusal(LRNNX_BACKWARD, "splits=8"),
+            "configuration: \"splits=8\" is not allowed; splits takes 1 to 7 for this seqlen");
+  EXPECT_NE(refusal(LRNNX_FORWARD, "lanes=16,channels=2").find("lanes=16,channels=1"), std::string::npos);
+  problem.dstate = 17;
+  EXPECT_EQ(refusal(LRNNX_FORWARD, "lanes=16"),
+            "configuration: \"lanes=16\" is not allowed; lanes takes 8 for dstate > 16, fixed B or C, or deltaA");
+  EXPECT_EQ(refusal(LRNNX_BACKWARD, "warps=8"),
+            "configuration: \"warps=8\" is not allowed; warps takes 4 for dstate > 16, fixed B or C, or deltaA");
+  problem.dstate = 16;
+  problem.dtype = LRNNX_C64;
+  EXPECT_EQ(refusal(LRNNX_BACKWARD, "channels=2"),
+            "configuration: \"channels=2\" is not allowed; channels takes 1 for complex weights");
+}
+
+}  // namespace
+}  // namespace lrnnx::cuda
