@@ -89,7 +89,12 @@ Case::Case(const Problem& problem, Backend& backend, const Library& library)
   for (const TensorSpec& tensor : op.tensors(problem)) {
     const auto access = tensor.role == Role::output ? Slot::Access::write : Slot::Access::read;
     GuardedBuffer& buffer = add(tensor.name, access, tensor, pattern_of(tensor, problem.layout));
-    if (tensor.role == Role::input) buffer.write(pack(tensor.storage, generate(problem, tensor)).data());
+    if (tensor.role == Role::input) {
+      // Not set to 0 first: its pages are then mapped by the threads that fill them.
+      const auto bytes = std::make_unique_for_overwrite<unsigned char[]>(static_cast<size_t>(tensor.bytes()));
+      generate(problem, tensor, bytes.get());
+      buffer.write(bytes.get());
+    }
     Binding binding = strides_of(tensor, problem.layout);
     binding.data = buffer.data();
     bindings.tensors[tensor.name] = binding;

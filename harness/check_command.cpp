@@ -33,8 +33,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kSchemaVersion = 2;
-
 // A wrong kernel fails hundreds of problems alike.
 constexpr int64_t kFaultsShown = 5;
 
@@ -225,8 +223,8 @@ std::string json_text(const std::vector<CheckResult>& results) {
   }
   Json summary{{"problems", results.size()}};
   for (const Status status : kStatuses) summary[to_string(status)] = counts[status];
-  return Json{{"schema", "lrnnx-bench.check"},
-              {"schema_version", kSchemaVersion},
+  return Json{{"schema", kCheckSchema},
+              {"schema_version", kCheckSchemaVersion},
               {"environment", environment()},
               {"summary", summary},
               {"results", list}}

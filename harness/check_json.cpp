@@ -8,16 +8,15 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/error.h"
+#include "harness/strict_json.h"
 
 namespace lrnnx::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Numbers that JSON does not have become words.
-Json to_json(double number) { return std::isfinite(number) ? Json(number) : Json(fmt::format("{}", number)); }
 Json to_json(std::complex<double> number, bool complex) {
-  return complex ? Json::array({to_json(number.real()), to_json(number.imag())}) : to_json(number.real());
+  return complex ? Json::array({json_number(number.real()), json_number(number.imag())}) : json_number(number.real());
 }
 
 Json to_json(const Comparison& tensor) {
@@ -34,17 +33,17 @@ Json to_json(const Comparison& tensor) {
           {"reason", tensor.reason},
           {"expected_count", tensor.expected_count},
           {"compared", tensor.compared},
-          {"rho", to_json(tensor.rho)},
-          {"S1", to_json(tensor.S1)},
-          {"S2", to_json(tensor.S2)},
-          {"T1", to_json(tensor.T1)},
-          {"rel_l2", to_json(tensor.rel_l2)},
-          {"max_abs_error", to_json(tensor.max_abs_error)},
-          {"max_abs_reference", to_json(tensor.max_abs_reference)},
+          {"rho", json_number(tensor.rho)},
+          {"S1", json_number(tensor.S1)},
+          {"S2", json_number(tensor.S2)},
+          {"T1", json_number(tensor.T1)},
+          {"rel_l2", json_number(tensor.rel_l2)},
+          {"max_abs_error", json_number(tensor.max_abs_error)},
+          {"max_abs_reference", json_number(tensor.max_abs_reference)},
           {"worst_index", tensor.worst_index},
           {"worst_got", to_json(tensor.worst_got, tensor.complex)},
           {"worst_expected", to_json(tensor.worst_expected, tensor.complex)},
-          {"worst_allowed", to_json(tensor.worst_allowed)},
+          {"worst_allowed", json_number(tensor.worst_allowed)},
           {"wrong", tensor.wrong},
           {"extents", extents}};
 }

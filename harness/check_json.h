@@ -7,6 +7,9 @@
 
 namespace lrnnx::bench {
 
+inline constexpr char kCheckSchema[] = "lrnnx-bench.check";
+inline constexpr int kCheckSchemaVersion = 2;
+
 nlohmann::ordered_json to_json(const CheckResult& result);
 // The inverse; throws nlohmann::json::exception if a key is missing or of another type.
 CheckResult check_result_from_json(const nlohmann::ordered_json& json);

@@ -115,7 +115,11 @@ std::optional<Plant> plant_of(const Problem& problem) {
                .value = (*modifier)->plant};
 }
 
-std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
+namespace {
+
+// Calls put(i, value) for every number of the input, some at a time on each thread.
+template <class Put>
+void generate_each(const Problem& problem, const TensorSpec& tensor, Put put) {
   const Doing inputs(Activity::inputs);
   const Recipe recipe = parse(problem.fill);
   const uint64_t key = mix_bits(mix_bits(data_seed(problem)) ^ hash_text(tensor.name));
@@ -140,7 +144,6 @@ std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
   const int64_t components = tensor.complex ? 2 : 1;
   const int64_t last_extent = tensor.shape.back();
   const int64_t count = tensor.floats();
-  std::vector<float> values(static_cast<size_t>(count));
   constexpr int64_t kBlock = 1 << 14;
 #pragma omp parallel for schedule(static) if (count > kBlock)
   for (int64_t block = 0; block < (count + kBlock - 1) / kBlock; ++block) {
@@ -151,15 +154,26 @@ std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
       const Element element(key, i, row, last, imaginary);
       double value = generator(element);
       for (const Stage& stage : stages) value = stage.modification(stage.context, element, value);
-      values[static_cast<size_t>(i)] = input_of(tensor.storage, value);
+      put(i, input_of(tensor.storage, value));
       if (components == 1 || imaginary) {
         if (++last == last_extent) last = 0, ++row;
       }
     }
   }
-  if (const auto plant = plant_of(problem); plant && plant->tensor == tensor.name)
-    values[static_cast<size_t>(plant->index)] = plant->value;
+  if (const auto plant = plant_of(problem); plant && plant->tensor == tensor.name) put(plant->index, plant->value);
+}
+
+}  // namespace
+
+std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.floats()));
+  generate_each(problem, tensor, [&](int64_t i, float value) { values[static_cast<size_t>(i)] = value; });
   return values;
+}
+
+void generate(const Problem& problem, const TensorSpec& tensor, unsigned char* bytes) {
+  const int64_t width = bytes_of(tensor.storage);
+  generate_each(problem, tensor, [&](int64_t i, float value) { store(tensor.storage, value, bytes + i * width); });
 }
 
 }  // namespace lrnnx::bench

@@ -54,8 +54,10 @@ std::optional<std::string> fill_objection(const Problem& problem);
 
 Judgement judgement_of(const Problem& problem);
 
-// The values of one input of the problem, rounded to its storage.
+// The values of one input of the problem, rounded to its storage; and the same in their storage, tensor.bytes() of
+// them.
 std::vector<float> generate(const Problem& problem, const TensorSpec& tensor);
+void generate(const Problem& problem, const TensorSpec& tensor, unsigned char* bytes);
 
 // The one number that the modifiers nan and inf replace, in an input that the seed chooses.
 struct Plant {

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "harness/baseline.h"
+#include "harness/check_json.h"
 #include "harness/error.h"
 #include "harness/files.h"
 #include "harness/report_assets.h"
@@ -18,8 +19,6 @@ namespace lrnnx::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr char kCheckSchema[] = "lrnnx-bench.check";
 
 struct Flags {
   std::vector<std::string> inputs;

@@ -55,10 +55,31 @@ function words(row, without = []) {
     .filter((word) => !without.some((axis) => word.startsWith(axis + "=")));
 }
 
-// Labels of rows or groups: the words in which they differ.
+// Labels of rows or groups: the words in which they differ, and of the name of a variant the parts in which it does.
+// Options and the like only where the rest does not tell them apart: they are long.
 function labels(lists) {
-  const common = lists[0].filter((word) => lists.length > 1 && lists.every((list) => list.includes(word)));
-  return lists.map((list) => list.filter((word) => !common.includes(word)).join(" ") || list[0]);
+  if (lists.length === 1) return [lists[0][0]];
+  const common = lists[0].filter((word) => lists.every((list) => list.includes(word)));
+  let kept = lists.map((list) => list.filter((word) => !common.includes(word)));
+  const distinct = (some) => new Set(some.map((list) => list.join(" "))).size;
+  for (const key of ["options=", "fill=", "layout=", "config=", "groups="]) {
+    const shorter = kept.map((list) => list.filter((word) => !word.startsWith(key)));
+    if (distinct(shorter) === distinct(kept)) kept = shorter;
+  }
+  const is_variant = (word) => word.split(".").length === 5 && !word.includes("=");
+  const variants = kept.map((list) => (list.find(is_variant) || "").split("."));
+  const varies = variants[0].map((_, i) => variants.some((parts) => parts[i] !== variants[0][i]));
+  return kept.map((list, row) => list.map((word) =>
+    is_variant(word) ? word.split(".").filter((_, i) => varies[i]).join(".") : word).join(" ") || lists[row][0]);
+}
+
+// Of ascending values those whose names would not lie on top of each other on a logarithmic axis.
+function apart(values) {
+  const least = 0.06 * Math.log(values.at(-1) / values[0]);
+  const kept = [];
+  for (const value of values)
+    if (kept.length === 0 || Math.log(value / kept.at(-1)) >= least) kept.push(value);
+  return kept;
 }
 
 function axis_chart(axis) {
@@ -93,7 +114,7 @@ function axis_chart(axis) {
         x: {
           type: "logarithmic", title: { display: true, text: axis }, min: values[0], max: values.at(-1),
           // The library would put them at powers of ten.
-          afterBuildTicks: (scale) => { scale.ticks = values.map((value) => ({ value })); },
+          afterBuildTicks: (scale) => { scale.ticks = apart(values).map((value) => ({ value })); },
           ticks: { callback: (value) => value.toLocaleString("en") },
         },
         y: { type: "logarithmic", title: { display: true, text: "ms" } },

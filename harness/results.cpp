@@ -20,11 +20,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
-
 Json to_json(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* real = std::get_if<double>(&value)) return number(*real);
+  if (const auto* real = std::get_if<double>(&value)) return json_number(*real);
   if (const auto* count = std::get_if<int64_t>(&value)) return *count;
   if (const auto* count = std::get_if<uint64_t>(&value)) return *count;
   return nullptr;
@@ -35,10 +33,10 @@ Json to_json(const CheckResult& check) {
   for (const Comparison& tensor : check.tensors) {
     tensors.push_back({{"name", tensor.name},
                        {"status", to_string(tensor.status)},
-                       {"rho", number(tensor.rho)},
-                       {"rel_l2", number(tensor.rel_l2)},
-                       {"max_abs_error", number(tensor.max_abs_error)},
-                       {"max_abs_reference", number(tensor.max_abs_reference)}});
+                       {"rho", json_number(tensor.rho)},
+                       {"rel_l2", json_number(tensor.rel_l2)},
+                       {"max_abs_error", json_number(tensor.max_abs_error)},
+                       {"max_abs_reference", json_number(tensor.max_abs_reference)}});
   }
   return {{"status", to_string(check.status)}, {"deterministic", check.deterministic}, {"tensors", tensors}};
 }

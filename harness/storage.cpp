@@ -118,17 +118,19 @@ Preimage preimage_of(Storage storage, double stored) {
   return stored < 0 ? Preimage{-of_magnitude.high, -of_magnitude.low} : of_magnitude;
 }
 
-std::vector<unsigned char> pack(Storage storage, std::span<const float> values) {
-  std::vector<unsigned char> bytes(values.size() * static_cast<size_t>(bytes_of(storage)));
+void store(Storage storage, float value, unsigned char* bytes) {
   if (storage == Storage::f32) {
-    std::memcpy(bytes.data(), values.data(), bytes.size());
-    return bytes;
+    std::memcpy(bytes, &value, sizeof value);
+  } else {
+    const uint16_t bits = encode(format(storage), static_cast<double>(value));
+    std::memcpy(bytes, &bits, sizeof bits);
   }
-  const Format type = format(storage);
-  for (size_t i = 0; i < values.size(); ++i) {
-    const uint16_t bits = encode(type, static_cast<double>(values[i]));
-    std::memcpy(bytes.data() + i * sizeof bits, &bits, sizeof bits);
-  }
+}
+
+std::vector<unsigned char> pack(Storage storage, std::span<const float> values) {
+  const auto width = static_cast<size_t>(bytes_of(storage));
+  std::vector<unsigned char> bytes(values.size() * width);
+  for (size_t i = 0; i < values.size(); ++i) store(storage, values[i], bytes.data() + i * width);
   return bytes;
 }
 

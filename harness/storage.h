@@ -34,6 +34,9 @@ struct Preimage {
 };
 Preimage preimage_of(Storage storage, double stored);
 
+// A number of the type to its bytes.
+void store(Storage storage, float value, unsigned char* bytes);
+
 // Numbers of the type to bytes and back.
 std::vector<unsigned char> pack(Storage storage, std::span<const float> values);
 std::vector<float> unpack(Storage storage, std::span<const unsigned char> bytes);

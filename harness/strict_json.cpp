@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -36,6 +37,8 @@ Json parse_json(const std::string& text, const std::string& origin) {
     throw UsageError(fmt::format("{}: {}", origin, error.what()));
   }
 }
+
+Json json_number(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
 
 void require_keys(const Json& object, const std::vector<std::string>& allowed, const std::string& where) {
   if (!object.is_object()) throw UsageError(fmt::format("{}: expected an object, not {}", where, object.dump()));

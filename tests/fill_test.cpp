@@ -50,6 +50,20 @@ TEST(Fill, ValuesNeverChange) {
   EXPECT_EQ(values_of(problem_with("B,C"), "delta")[5], 0x1.a320fap-7f);
 }
 
+TEST(Fill, InItsStorageItIsTheSame) {
+  for (const char* line : {"selective_scan.mamba.f32.forward.cpu", "selective_scan.mamba.bf16.forward.cpu",
+                           "selective_scan.mamba.f16.forward.cpu", "selective_scan.mamba.c64.forward.cpu"}) {
+    const Problem problem =
+        parse_problem(line + std::string(" batch=2 dim=64 seqlen=300 dstate=3 fill=wide+denormal+nan"));
+    for (const TensorSpec& tensor : tensors(problem)) {
+      if (tensor.role != Role::input) continue;
+      std::vector<unsigned char> bytes(static_cast<size_t>(tensor.bytes()));
+      generate(problem, tensor, bytes.data());
+      EXPECT_EQ(bytes, pack(tensor.storage, generate(problem, tensor))) << line << ' ' << tensor.name;
+    }
+  }
+}
+
 TEST(Fill, IsTheSameForAnyNumberOfThreads) {
   const Problem problem = problem_with("B,C");
   const int threads = omp_get_max_threads();
