@@ -56,9 +56,11 @@ class Checker {
   void run(const Problem& problem, Backend& backend, const Library& library, CheckResult& result);
   // What differed from `outputs`; empty if nothing did.
   std::string rerun(Case& launched, const HostTensors& outputs, CheckResult& result) const;
-  const OracleTensors& expected(const Problem& problem, const HostTensors& inputs, const HostTensors& intermediates);
+  const OracleTensors& expected(const Problem& problem, const HostTensors& inputs, const HostTensors& intermediates,
+                                OracleDepth depth);
   CheckOptions options_;
   std::string oracle_key_;
+  OracleDepth oracle_depth_ = OracleDepth::values;
   OracleTensors oracle_;
 };
 

@@ -174,10 +174,12 @@ Swept sweep_on_devices(const std::vector<Problem>& problems, const SweepOptions&
   }
   if (!missing.empty())
     throw SystemError(fmt::format("no results of {}; --resume goes on with what is in {}", missing, options.out));
-  Swept swept{.results = merge(results, options.allow_mixed), .signal = stop.signal()};
-  if (swept.results.complete)
-    for (const Process& process : processes) std::filesystem::remove_all(process.options.out);
-  return swept;
+  return {.results = merge(results, options.allow_mixed), .signal = stop.signal()};
+}
+
+void remove_parts(const SweepOptions& options) {
+  for (const int64_t device : options.devices)
+    std::filesystem::remove_all(options_of_part(options, {.device = device}).out);
 }
 
 }  // namespace lrnnx::bench

@@ -25,8 +25,9 @@ DevicePart parse_device_part(const std::string& text);
 SweepOptions options_of_part(const SweepOptions& options, const DevicePart& part);
 
 // Starts this program once more for each of options.devices, with the same arguments, and waits for all. A signal goes
-// to each of them. `problems` are those of all. The directories of the parts are gone once all is complete; until then
-// --resume goes on with them. Throws SystemError if one left no results.
+// to each of them. `problems` are those of all. What they did stays in their directories, for --resume to go on with,
+// until remove_parts(). Throws SystemError if one left no results.
 Swept sweep_on_devices(const std::vector<Problem>& problems, const SweepOptions& options);
+void remove_parts(const SweepOptions& options);
 
 }  // namespace lrnnx::bench

@@ -314,7 +314,8 @@ std::function<void()> SelectiveScanOperator::bind(const Problem& problem, const 
   };
 }
 
-OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTensors& inputs) const {
+OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTensors& inputs,
+                                            OracleDepth depth) const {
   const auto widen = [&](const char* name) {
     const auto values = inputs.find(name);
     return values == inputs.end() ? std::vector<double>()
@@ -345,7 +346,10 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
   if (is_backward(problem)) {
     const std::vector<double> dout = widen("dout"), dlast_state = widen("dlast_state");
     reference::Gradients gradients = reference::backward(definition, values, dout, dlast_state);
-    auto gauges = reference::backward_gauges(definition, values, dout, dlast_state, gradients);
+    reference::GradientGauges gauges;
+    if (depth >= OracleDepth::gauges) gauges = reference::backward_gauges(definition, values, dout, dlast_state);
+    if (depth >= OracleDepth::envelopes)
+      reference::measure_envelopes(definition, values, dout, dlast_state, gradients, gauges);
     for (const Row& row : kInputs) {
       if (is_present(row, problem)) {
         expect(gradient_name(row), gradients.*row.oracle_gradient, gauges.*row.gradient_gauge);
@@ -353,7 +357,9 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
     }
   } else {
     reference::Outputs outputs = reference::forward(definition, values);
-    auto gauges = reference::forward_gauges(definition, values, outputs);
+    reference::OutputGauges gauges;
+    if (depth >= OracleDepth::gauges) gauges = reference::forward_gauges(definition, values);
+    if (depth >= OracleDepth::envelopes) reference::measure_envelopes(definition, values, outputs, gauges);
     for (const Row& row : kOutputs) {
       if (is_present(row, problem)) expect(row.name, outputs.*row.oracle_output, gauges.*row.output_gauge);
     }

@@ -13,7 +13,7 @@ class SelectiveScanOperator final : public Operator {
   std::string configuration(const Problem& problem, const Library& library) const override;
   std::optional<std::string> configuration_keys(const Problem& problem, const Library& library) const override;
   std::function<void()> bind(const Problem& problem, const Bindings& bindings, const Library& library) const override;
-  OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const override;
+  OracleTensors oracle(const Problem& problem, const HostTensors& inputs, OracleDepth depth) const override;
 };
 
 }  // namespace lrnnx::bench

@@ -46,7 +46,7 @@ class Operator {
                                      const Library& library) const = 0;
   // What each output should be, from the fp64 reference. An intermediate among the inputs is read as it is; one that is
   // not there is computed.
-  virtual OracleTensors oracle(const Problem& problem, const HostTensors& inputs) const = 0;
+  virtual OracleTensors oracle(const Problem& problem, const HostTensors& inputs, OracleDepth depth) const = 0;
 };
 
 const Operator& find_operator(const std::string& family);

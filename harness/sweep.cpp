@@ -354,6 +354,7 @@ int run_sweep(const SweepOptions& options) {
   write_outputs(std::move(outputs));
   // All of it is in the results now; a journal that was asked for stays.
   if (results.complete && options.journal.empty() && !journal.empty()) std::filesystem::remove(journal);
+  if (results.complete) remove_parts(options);
   return exit_code;
 }
 

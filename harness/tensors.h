@@ -48,4 +48,11 @@ struct OracleTensor {
 };
 using OracleTensors = std::map<std::string, OracleTensor>;
 
+// How much of it is asked for: each takes about twice the time of the one before.
+enum class OracleDepth {
+  values,
+  gauges,    // with G1, G2 and F
+  envelopes  // with S1_env, too
+};
+
 }  // namespace lrnnx::bench

@@ -54,74 +54,93 @@ using InFloat =
                InputWeight>;
 
 template <class InputWeight>
-OutputGauges forward_gauges_as(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
-  const auto view = reference::view<InputWeight>(inputs);
-  OutputGauges result;
-  {
-    const auto gauges = forward<Gauged<InputWeight>>(problem, view);
-    const int64_t terms = problem.dstate + (inputs.D.empty() ? 0 : 1);
-    result.out = tensor_gauge(gauges.out, terms);
-    result.out_z = tensor_gauge(gauges.out_z, terms);
-    result.last_state = tensor_gauge(gauges.last_state, 1);
-  }
-  const auto computed = forward<InFloat<InputWeight>>(problem, view);
-  measure(result.out, outputs.out, computed.out);
-  measure(result.out_z, outputs.out_z, computed.out_z);
-  measure(result.last_state, outputs.last_state, computed.last_state);
-  return result;
+OutputGauges forward_gauges_as(const Problem& problem, const Inputs& inputs) {
+  const auto gauges = forward<Gauged<InputWeight>>(problem, reference::view<InputWeight>(inputs));
+  const int64_t terms = problem.dstate + (inputs.D.empty() ? 0 : 1);
+  return {.out = tensor_gauge(gauges.out, terms),
+          .out_z = tensor_gauge(gauges.out_z, terms),
+          .last_state = tensor_gauge(gauges.last_state, 1)};
+}
+
+template <class InputWeight>
+void measure_envelopes_as(const Problem& problem, const Inputs& inputs, const Outputs& outputs, OutputGauges& gauges) {
+  const auto computed = forward<InFloat<InputWeight>>(problem, reference::view<InputWeight>(inputs));
+  measure(gauges.out, outputs.out, computed.out);
+  measure(gauges.out_z, outputs.out_z, computed.out_z);
+  measure(gauges.last_state, outputs.last_state, computed.last_state);
+}
+
+template <class Numbers>
+auto run_backward(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                  const std::vector<double>& dlast_state) {
+  using InputWeight = typename Numbers::InputWeight;
+  return Backward<Numbers>(problem, reference::view<InputWeight>(inputs), dout.data(),
+                           as_weights<InputWeight>(dlast_state))
+      .run();
 }
 
 template <class InputWeight>
 GradientGauges backward_gauges_as(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
-                                  const std::vector<double>& dlast_state, const Gradients& gradients) {
-  const auto view = reference::view<InputWeight>(inputs);
-  const auto run = [&]<class Numbers>(Numbers) {
-    return Backward<Numbers>(problem, view, dout.data(), as_weights<InputWeight>(dlast_state)).run();
-  };
-  GradientGauges result;
-  {
-    const auto gauges = run(Gauged<InputWeight>());
-    const int64_t steps = problem.batch * problem.seqlen, states = problem.dstate + (inputs.D.empty() ? 0 : 1);
-    const int64_t channels = problem.dim / problem.groups;
-    result.du = tensor_gauge(gauges.du, states);
-    result.ddelta = tensor_gauge(gauges.ddelta, states);
-    result.dA = tensor_gauge(gauges.dA, steps);
-    result.dB = tensor_gauge(gauges.dB, problem.variable_B ? channels : steps);
-    result.dC = tensor_gauge(gauges.dC, problem.variable_C ? channels : steps);
-    result.dD = tensor_gauge(gauges.dD, steps);
-    result.dz = tensor_gauge(gauges.dz, inputs.out.empty() ? states : 1);
-    result.ddelta_bias = tensor_gauge(gauges.ddelta_bias, steps);
-    result.ddeltaA = tensor_gauge(gauges.ddeltaA, states);
-    result.dh0 = tensor_gauge(gauges.dh0, 1);
-  }
-  const auto computed = run(InFloat<InputWeight>());
-  measure(result.du, gradients.du, computed.du);
-  measure(result.ddelta, gradients.ddelta, computed.ddelta);
-  measure(result.dA, gradients.dA, computed.dA);
-  measure(result.dB, gradients.dB, computed.dB);
-  measure(result.dC, gradients.dC, computed.dC);
-  measure(result.dD, gradients.dD, computed.dD);
-  measure(result.dz, gradients.dz, computed.dz);
-  measure(result.ddelta_bias, gradients.ddelta_bias, computed.ddelta_bias);
-  measure(result.ddeltaA, gradients.ddeltaA, computed.ddeltaA);
-  measure(result.dh0, gradients.dh0, computed.dh0);
-  return result;
+                                  const std::vector<double>& dlast_state) {
+  const auto gauges = run_backward<Gauged<InputWeight>>(problem, inputs, dout, dlast_state);
+  const int64_t steps = problem.batch * problem.seqlen, states = problem.dstate + (inputs.D.empty() ? 0 : 1);
+  const int64_t channels = problem.dim / problem.groups;
+  return {.du = tensor_gauge(gauges.du, states),
+          .ddelta = tensor_gauge(gauges.ddelta, states),
+          .dA = tensor_gauge(gauges.dA, steps),
+          .dB = tensor_gauge(gauges.dB, problem.variable_B ? channels : steps),
+          .dC = tensor_gauge(gauges.dC, problem.variable_C ? channels : steps),
+          .dD = tensor_gauge(gauges.dD, steps),
+          .dz = tensor_gauge(gauges.dz, inputs.out.empty() ? states : 1),
+          .ddelta_bias = tensor_gauge(gauges.ddelta_bias, steps),
+          .ddeltaA = tensor_gauge(gauges.ddeltaA, states),
+          .dh0 = tensor_gauge(gauges.dh0, 1)};
+}
+
+template <class InputWeight>
+void measure_envelopes_as(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                          const std::vector<double>& dlast_state, const Gradients& gradients, GradientGauges& gauges) {
+  const auto computed = run_backward<InFloat<InputWeight>>(problem, inputs, dout, dlast_state);
+  measure(gauges.du, gradients.du, computed.du);
+  measure(gauges.ddelta, gradients.ddelta, computed.ddelta);
+  measure(gauges.dA, gradients.dA, computed.dA);
+  measure(gauges.dB, gradients.dB, computed.dB);
+  measure(gauges.dC, gradients.dC, computed.dC);
+  measure(gauges.dD, gradients.dD, computed.dD);
+  measure(gauges.dz, gradients.dz, computed.dz);
+  measure(gauges.ddelta_bias, gradients.ddelta_bias, computed.ddelta_bias);
+  measure(gauges.ddeltaA, gradients.ddeltaA, computed.ddeltaA);
+  measure(gauges.dh0, gradients.dh0, computed.dh0);
 }
 
 }  // namespace
 
-OutputGauges forward_gauges(const Problem& problem, const Inputs& inputs, const Outputs& outputs) {
+OutputGauges forward_gauges(const Problem& problem, const Inputs& inputs) {
   validate(problem, inputs);
-  return problem.complex ? forward_gauges_as<std::complex<double>>(problem, inputs, outputs)
-                         : forward_gauges_as<double>(problem, inputs, outputs);
+  return problem.complex ? forward_gauges_as<std::complex<double>>(problem, inputs)
+                         : forward_gauges_as<double>(problem, inputs);
+}
+
+void measure_envelopes(const Problem& problem, const Inputs& inputs, const Outputs& outputs, OutputGauges& gauges) {
+  validate(problem, inputs);
+  problem.complex ? measure_envelopes_as<std::complex<double>>(problem, inputs, outputs, gauges)
+                  : measure_envelopes_as<double>(problem, inputs, outputs, gauges);
 }
 
 GradientGauges backward_gauges(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
-                               const std::vector<double>& dlast_state, const Gradients& gradients) {
+                               const std::vector<double>& dlast_state) {
   validate(problem, inputs);
   validate_output_gradients(problem, dout, dlast_state);
-  return problem.complex ? backward_gauges_as<std::complex<double>>(problem, inputs, dout, dlast_state, gradients)
-                         : backward_gauges_as<double>(problem, inputs, dout, dlast_state, gradients);
+  return problem.complex ? backward_gauges_as<std::complex<double>>(problem, inputs, dout, dlast_state)
+                         : backward_gauges_as<double>(problem, inputs, dout, dlast_state);
+}
+
+void measure_envelopes(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                       const std::vector<double>& dlast_state, const Gradients& gradients, GradientGauges& gauges) {
+  validate(problem, inputs);
+  validate_output_gradients(problem, dout, dlast_state);
+  problem.complex ? measure_envelopes_as<std::complex<double>>(problem, inputs, dout, dlast_state, gradients, gauges)
+                  : measure_envelopes_as<double>(problem, inputs, dout, dlast_state, gradients, gauges);
 }
 
 }  // namespace lrnnx::reference

@@ -17,9 +17,14 @@ struct GradientGauges {
   TensorGauge du, ddelta, dA, dB, dC, dD, dz, ddelta_bias, ddeltaA, dh0;
 };
 
-// The last argument is what forward() or backward() gave for the others.
-OutputGauges forward_gauges(const Problem& problem, const Inputs& inputs, const Outputs& outputs);
+// G1, G2 and F; S1_env is 0.
+OutputGauges forward_gauges(const Problem& problem, const Inputs& inputs);
 GradientGauges backward_gauges(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
-                               const std::vector<double>& dlast_state, const Gradients& gradients);
+                               const std::vector<double>& dlast_state);
+
+// Sets S1_env in what those gave. `outputs` and `gradients` are what forward() and backward() gave.
+void measure_envelopes(const Problem& problem, const Inputs& inputs, const Outputs& outputs, OutputGauges& gauges);
+void measure_envelopes(const Problem& problem, const Inputs& inputs, const std::vector<double>& dout,
+                       const std::vector<double>& dlast_state, const Gradients& gradients, GradientGauges& gauges);
 
 }  // namespace lrnnx::reference

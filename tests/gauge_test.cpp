@@ -273,8 +273,11 @@ class Oracle {
       : example_(e),
         outputs_(reference::forward(e.problem, e.inputs)),
         gradients_(reference::backward(e.problem, e.inputs, e.dout, e.dlast_state)),
-        output_gauges_(reference::forward_gauges(e.problem, e.inputs, outputs_)),
-        gradient_gauges_(reference::backward_gauges(e.problem, e.inputs, e.dout, e.dlast_state, gradients_)) {}
+        output_gauges_(reference::forward_gauges(e.problem, e.inputs)),
+        gradient_gauges_(reference::backward_gauges(e.problem, e.inputs, e.dout, e.dlast_state)) {
+    reference::measure_envelopes(e.problem, e.inputs, outputs_, output_gauges_);
+    reference::measure_envelopes(e.problem, e.inputs, e.dout, e.dlast_state, gradients_, gradient_gauges_);
+  }
 
   Verdict judge(const NamedTensor& tensor, const FloatResult& got) const {
     return test::judge(got.*tensor.got, expected(tensor), gauge(tensor));
