@@ -228,6 +228,26 @@ TEST(CliLibrary, ACrashAmidTheSamplesCostsTheOthersNone) {
   EXPECT_EQ(timed.of("lrnnx").at("samples_ms").size(), 1000u);
 }
 
+TEST(CliLibrary, AnAnswerThatIsNoneCostsOnlyItsOwnRows) {
+  const std::string arguments = problem() + library("answers_itself");
+  const ProgramResult checked = run_program("check " + arguments);
+  EXPECT_EQ(checked.exit_code, 3);
+  EXPECT_TRUE(has(checked.out, "2 problems: 1 passed, 0 failed, 0 mistrusted, 0 skipped, 1 error")) << checked.out;
+  EXPECT_TRUE(has(checked.out, "answered what is no answer")) << checked.out;
+  const Swept timed = swept("--no-check " + arguments);
+  EXPECT_EQ(timed.exit_code, 3);
+  EXPECT_EQ(timed.of("lrnnx").at("verdict"), "unchecked");
+  EXPECT_TRUE(has(timed.of("answers_itself").at("reason"), "answered what is no answer"));
+}
+
+TEST(CliLibrary, WhoEndsHisOwnSamplingHasNoTime) {
+  const Swept timed = swept("--no-check --min-samples 100 " + problem() + library("stops_itself"));
+  EXPECT_EQ(timed.exit_code, 3);
+  EXPECT_EQ(timed.of("lrnnx").at("verdict"), "unchecked");
+  EXPECT_EQ(timed.of("stops_itself").at("verdict"), "error");
+  EXPECT_TRUE(has(timed.of("stops_itself").at("reason"), "told to stop")) << timed.of("stops_itself").at("reason");
+}
+
 TEST(CliLibrary, AHangCostsOnlyItsOwnRows) {
   const std::string arguments = problem() + library("hang_in_call") + "--patience 3 ";
   const ProgramResult checked = run_program("check " + arguments);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +24,8 @@ enum class Fault {
   missing_symbol,  // without lrnnx_selective_scan_backward
   null_strings,
   exits_on_load,
+  answers_itself,  // in the place of the process that it is loaded into
+  stops_itself,    // in its fourth launch, as if somebody had told the process to end
   none,  // takes a millisecond, and adds a line to each of two files: with its process to that which LRNNX_TRACE names,
          // with the devices that it sees to that of LRNNX_TRACE_DEVICES
 };
@@ -96,6 +99,8 @@ lrnnx_status lrnnx_selective_scan_forward(const lrnnx_selective_scan_problem*,
   ++launches;
   if (kFault == Fault::crash_in_call || (kFault == Fault::crash_late && launches == 10)) std::abort();
   if (kFault == Fault::hang_in_call) hang();
+  if (kFault == Fault::answers_itself) (void)!::write(3, "{\"x\": 1}\n", 9);
+  if (kFault == Fault::stops_itself && launches == 4) std::raise(SIGTERM);
   if (kFault == Fault::none) trace();
   std::memset(args->out.data, 0, static_cast<size_t>(args->out.size) * sizeof(float));
   return LRNNX_OK;

@@ -1,5 +1,6 @@
 // A plain sequential selective scan behind the functions of the C ABI, with one fault planted, for the test of what
-// tests the kernels. It shares the discretizations and the conversions of 16-bit numbers with the kernels, nothing else.
+// tests the kernels. It shares the discretizations and the conversions of 16-bit numbers with the kernels, nothing
+// else.
 #pragma once
 
 #include "lrnnx/lrnnx.h"
