@@ -50,7 +50,7 @@ TEST(Devices, AreShardsOfAShard) {
 TEST(Devices, ThatWereInterruptedAreResumed) {
   const TemporaryDirectory directory;
   const std::string out = directory / "out", devices = "--devices 0,1 --out " + out + ' ';
-  const std::string command = std::string("timeout --preserve-status 1 '") + LRNNX_BINARY_DIR + "/bin/lrnnx-bench' " +
+  const std::string command = std::string("timeout --preserve-status 3 '") + LRNNX_BINARY_DIR + "/bin/lrnnx-bench' " +
                               kProblems + devices + "--min-time 1000 --timeout 1000 >/dev/null";
   const int status = std::system(command.c_str());
   ASSERT_TRUE(WIFEXITED(status));
