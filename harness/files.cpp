@@ -117,7 +117,7 @@ void require_places(const std::vector<std::string>& paths) {
 }
 
 void write_outputs(std::vector<Output> outputs) {
-  std::stable_partition(outputs.begin(), outputs.end(), [](const Output& output) { return output.path != "-"; });
+  std::stable_partition(outputs.begin(), outputs.end(), [](const Output& output) { return !is_stdout(output.path); });
   std::vector<std::string> failures;
   for (const Output& output : outputs) {
     try {

@@ -48,7 +48,7 @@ struct OracleTensor {
 };
 using OracleTensors = std::map<std::string, OracleTensor>;
 
-// How much of it is asked for: each takes about twice the time of the one before.
+// How much of it is asked for; what each costs stands in reference/README.md.
 enum class OracleDepth {
   values,
   gauges,    // with G1, G2 and F

@@ -1,6 +1,6 @@
 // Both ends of the channel to a child that runs problems. The parent sends a line of JSON with the settings, then
-// requests: "list", "check" or "time". The child answers each with "phase" lines and one last line; if a request to
-// time says "by_turns", also with "stage" lines, after each of which it waits for a line.
+// requests: "list", "check", "measure" or "time". The child answers each with "phase" lines and one last line; if a
+// request to time says "by_turns", also with "stage" lines, after each of which it waits for a line.
 #include "harness/worker.h"
 
 #include <fcntl.h>
@@ -119,8 +119,12 @@ class Child {
 
   Json measure(const std::string& name) {
     tell("phase", "preparing");
-    runner().prepare_for(backend(name));
-    return {{"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}};
+    try {
+      if (!backend(name).unavailable()) runner().prepare_for(backend(name));
+    } catch (const Error& error) {
+      return {{"error", error.what()}};
+    }
+    return {{"ceilings", to_json(runner().ceilings())}, {"wall_time", take_wall_time()}};
   }
 
   Json time(const Json& request) {
