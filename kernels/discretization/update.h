@@ -81,4 +81,17 @@ struct JointUpdateOf<F, std::void_t<typename F::JointUpdate>> {
 template <class F>
 using JointUpdate = typename JointUpdateOf<F>::type;
 
+template <class F, class = void>
+struct JointAdvanceOf {
+  using type = JointUpdate<F>;
+};
+template <class F>
+struct JointAdvanceOf<F, std::void_t<typename F::JointAdvance>> {
+  using type = typename F::JointAdvance;
+};
+
+// The same where only advance() is called: F::JointAdvance if that is cheaper still.
+template <class F>
+using JointAdvance = typename JointAdvanceOf<F>::type;
+
 }  // namespace lrnnx

@@ -9,8 +9,10 @@ namespace lrnnx {
 template <class T>
 struct Zoh;
 
-// With phi = (e^z - 1) / A, the slope of the step by z is e^z (h + B x / A), and that of phi by A is dt phi - second,
-// second = (phi - dt) / A = dt^2 (1/2 + z/6 + ...), so that small z cancels nothing.
+// With phi = (e^z - 1) / A, the slope of the step by z is e^z (h + B x / A). That of phi by A is dt phi - dt^2 (1/2 +
+// z/6
+// + ...) for small z, where what follows would cancel, and (dt e^z - phi) / A for large z, where that would.
+// Where states only go forward, a polynomial of one degree less will do.
 template <class T, class Derived>
 struct ZohUpdate {
   static constexpr bool kOneStep = true;
@@ -21,12 +23,12 @@ struct ZohUpdate {
   LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, phi * Bx); }
 
   LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx) const {
-    const T second = static_cast<const Derived*>(this)->second();
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g * conj(phi);
     to.step = to.state * conj(multiply_add(inverse, Bx, h));
-    to.omega = multiply_add(g * conj(Bx), conj(multiply_add(phi, dt, -second)), to.state * conj(h) * dt);
+    to.omega =
+        multiply_add(g * conj(Bx), conj(static_cast<const Derived*>(this)->phi_slope()), to.state * conj(h) * dt);
     return to;
   }
 
@@ -36,15 +38,24 @@ struct ZohUpdate {
  protected:
   LRNNX_HD ZohUpdate(T inverse, float dt) : dt(dt), inverse(inverse) {}
 
-  // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= 1/2, to 0.4 u with this p.
+  // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= kPolynomialEnd, to 0.01 u with this p. Its third degree is good to
+  // 0.6 u, but not for p itself.
+  template <bool kForwardOnly>
   static LRNNX_HD float exp2m1_second(float x) {
-    float p = 0.000222124116f;
-    p = p * x + 0.00193128502f;
-    p = p * x + 0.0138762044f;
-    p = p * x + 0.0800749138f;
-    return p * x + 0.346573591f;
+    if constexpr (kForwardOnly) {
+      float p = 0.00192405f;
+      p = p * x + 0.01390084f;
+      p = p * x + 0.0800756f;
+      return p * x + 0.34657304f;
+    } else {
+      float p = 0.00022218911f;
+      p = p * x + 0.0019263824f;
+      p = p * x + 0.01387605f;
+      p = p * x + 0.080075426f;
+      return p * x + 0.34657359f;
+    }
   }
-  static constexpr float kPolynomialEnd = 0.5f;
+  static constexpr float kPolynomialEnd = 0.3f;
   static constexpr float kLeast = 0x1p-40f;  // of |omega|: it has an inverse, and its exponential is 1
 };
 
@@ -94,27 +105,35 @@ struct Zoh<float> : Exponential<float> {
     return by_transition + kLog2E * by_input;
   }
 
-  struct JointUpdate : ZohUpdate<float, JointUpdate> {
+  template <bool kForwardOnly>
+  struct Joint : ZohUpdate<float, Joint<kForwardOnly>> {
+    using Base = ZohUpdate<float, Joint>;
+    using Base::dt, Base::inverse, Base::phi, Base::transition;
     static constexpr float kStepUnit = kSlopeUnit;
 
     static LRNNX_HD float constant(float& omega) {
-      if (std::fabs(omega) < kLeast) omega = kLeast;
+      if (std::fabs(omega) < Base::kLeast) omega = Base::kLeast;
       return kLog2E / omega;
     }
 
-    LRNNX_HD JointUpdate(float omega, float inverse, float, float dt) : ZohUpdate(inverse, dt) {
+    LRNNX_HD Joint(float omega, float inverse, float, float dt) : Base(inverse, dt) {
       const float v = exponent(omega, dt);
       transition = exp2_approx(v);
-      near = std::fabs(v) < kPolynomialEnd;
-      p = exp2m1_second(v);
+      near = std::fabs(v) < Base::kPolynomialEnd;
+      p = Base::template exp2m1_second<kForwardOnly>(v);
       phi = select(near, dt * fma(v, p, 1.0f), fma(transition, inverse, -inverse));
     }
 
-    LRNNX_HD float second() const { return select(near, (dt * (dt * kLog2E)) * p, (phi - dt) * inverse); }
+    LRNNX_HD float phi_slope() const {
+      static_assert(!kForwardOnly);
+      return select(near, dt * fma(-(dt * kLog2E), p, phi), inverse * fma(transition, dt, -phi));
+    }
 
     bool near;
     float p;
   };
+  using JointUpdate = Joint<false>;
+  using JointAdvance = Joint<true>;
 };
 
 // z = dt A = 2 pi v
@@ -161,16 +180,18 @@ struct Zoh<Complex> : Exponential<Complex> {
       const float x = exponent(omega, dt);
       const float e = exp2_approx(x);
       const Phase phase = phase_of(omega, dt);
-      const float expm1 = select(std::fabs(x) < kPolynomialEnd, (kLn2 * x) * fma(x, exp2m1_second(x), 1.0f), e - 1.0f);
+      const float expm1 =
+          select(std::fabs(x) < kPolynomialEnd, (kLn2 * x) * fma(x, exp2m1_second<true>(x), 1.0f), e - 1.0f);
       transition = {e - e * phase.one_minus_cos, e * phase.sin};
       phi = Complex{expm1 - e * phase.one_minus_cos, transition.im} * inverse;
     }
 
-    LRNNX_HD Complex second() const {
+    LRNNX_HD Complex phi_slope() const {
       const Complex z = (kTwoPi * dt) * omega;
       const float squared = squared_magnitude(z);
-      const Complex far = {phi.re - dt, phi.im};
-      return select(squared < 0.25f, (dt * dt) * phi2(z, squared), far * inverse);
+      const Complex near = multiply_add(phi2(z, squared), -(dt * dt), phi * dt);
+      const Complex far = inverse * multiply_add(transition, dt, -phi);
+      return select(squared < 0.25f, near, far);
     }
 
     Complex omega;

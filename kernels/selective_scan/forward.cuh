@@ -26,6 +26,8 @@ namespace lrnnx::cuda {
 // The general kernels take a deltaA, whose step is the transition's alone.
 template <class F, bool kGeneral>
 using KernelUpdate = std::conditional_t<kGeneral, SeparateUpdate<F>, JointUpdate<F>>;
+template <class F, bool kGeneral>
+using KernelAdvance = std::conditional_t<kGeneral, SeparateUpdate<F>, JointAdvance<F>>;
 
 struct ForwardTensors {
   enum : int { kDelta, kU, kZ, kDeltaA, kOut, kOutZ, kCount };
@@ -88,7 +90,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kStatesPerPass / kStateLanes;
   static_assert(!kGeneral || R == 1);
-  using Update = KernelUpdate<F, kGeneral>;
+  using Update = KernelAdvance<F, kGeneral>;
   // Quads of a tile that are unrolled: the instructions of longer runs overflow the instruction cache.
   constexpr bool kLong =
       kIsComplex<T> || (F::kInput == InputFactor::per_state && F::kStepsAdd);  // more than one exponential
