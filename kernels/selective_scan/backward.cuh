@@ -39,9 +39,9 @@
 namespace lrnnx::cuda {
 
 constexpr int kBackwardLaneStates = kStatesPerPass / kBackwardStateLanes;
-// Quads whose sums over channels are added up at once, and the least that are unrolled together.
-template <class F>
-constexpr int kQuadsPerSum = kIsComplex<typename F::Weight>&& F::kInput == InputFactor::per_state ? 1 : 2;
+// Quads whose sums over channels are added up at once.
+template <class Weight>
+constexpr int kQuadsPerSum = kIsComplex<Weight> ? 1 : 2;
 // Groups of four floats, a quad of steps each, that a lane has after the sum over channels.
 template <class Weight>
 constexpr int kStateSumQuads = kParts<Weight>;
@@ -83,20 +83,21 @@ __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
   const int position =
       position_after_sum<8 * kBackwardLaneStates * kParts<Weight>, Lanes::kChannelBits>(Lanes::channel(lane));
   const int row = position / (4 * kParts<Weight>);
-  return {row / kBackwardLaneStates == 0, row % kBackwardLaneStates * kBackwardStateLanes + Lanes::state(lane)};
+  return {row % 2 == 0, row / 2 * kBackwardStateLanes + Lanes::state(lane)};
 }
 
-// Shared memory, in this order: for rows of any kind where they lie of each tensor; two stages of slots for delta, u,
-// dout, z, out and, in the general kernel, deltaA; there too slots for the sums over states; two tiles of B and C; for
-// ragged rows the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two buffers for the warps'
-// sums over channels; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a
-// lane keeps between passes.
+// Shared memory, in this order: two tiles of B and C, first because of States::kPairMask; for rows of any kind where
+// they lie of each tensor; two stages of slots for delta, u, dout, z, out and, in the general kernel, deltaA; there too
+// slots for the sums over states; for ragged rows the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two
+// buffers for the warps' sums over channels; for complex weights, which leave no registers for them, the states at the
+// start of each quad, unless rows are ragged; the saved states; the sums for D and bias; bias and D; barriers; and in
+// the general kernel what a lane keeps between passes.
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct BackwardLayout : BackwardTensors {
   using Weight = typename Discretization::Weight;
   static constexpr bool kAligned = !take_lines(kRowKind);
   using Tile = ChannelTile<kRowKind, kBackwardStateLanes, kChannelsPerLane>;
-  using States = StateTile<kRowKind, Tile::kSteps, Weight>;
+  using States = StateTile<kRowKind, Tile::kSteps, Weight, true>;
   using Rows = RowsOf<kRowKind, kCount>;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
@@ -105,18 +106,22 @@ struct BackwardLayout : BackwardTensors {
   static constexpr int kStageBytes = ((kGeneral ? 6 : 5) * kSlotBytes + 127) / 128 * 128;
   static constexpr int kStateTileBytes = 2 * kStatesPerPass * States::kRowBytes;
   static constexpr int kSumBytes =
-      kQuadsPerSum<Discretization> * kStateSumQuads<Weight> * 32 * 16;  // one warp's part of a block of quads
+      kQuadsPerSum<Weight> * kStateSumQuads<Weight> * 32 * 16;  // one warp's part of a block of quads
   // Sums over states for each step: of the general kernel 2 or, with an input factor that depends on the state, 3, for
   // which there are 4.
   static constexpr int kLaneSums = kGeneral && Discretization::kInput == InputFactor::per_state ? 4 : 2;
 
-  static constexpr int kRowsBytes = Rows::kSharedBytes;
-  static constexpr int kLaneSumsOffset = kRowsBytes + 2 * kStageBytes;
-  static constexpr int kStatesOffset = kLaneSumsOffset + (kGeneral ? (kLaneSums * kSlotBytes + 127) / 128 * 128 : 0);
+  static constexpr int kStatesOffset = 0;
+  static constexpr int kRowsOffset = kStatesOffset + 2 * kStateTileBytes;
+  static constexpr int kStagesOffset = kRowsOffset + Rows::kSharedBytes;
+  static constexpr int kLaneSumsOffset = kStagesOffset + 2 * kStageBytes;
   static constexpr int kRingBytes = Tile::ring_bytes(kWarps);
-  static constexpr int kRingsOffset = kStatesOffset + 2 * kStateTileBytes;
+  static constexpr int kRingsOffset = kLaneSumsOffset + (kGeneral ? (kLaneSums * kSlotBytes + 127) / 128 * 128 : 0);
   static constexpr int kSumsOffset = kRingsOffset + (kGeneral ? 4 : 3) * kRingBytes;
-  static constexpr int kSavedOffset = kSumsOffset + 2 * kWarps * kSumBytes;
+  static constexpr bool kStartsInShared = kIsComplex<Weight> && kAligned && !kGeneral;
+  static constexpr int kStartBytes = kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
+  static constexpr int kStartsOffset = kSumsOffset + 2 * kWarps * kSumBytes;
+  static constexpr int kSavedOffset = kStartsOffset + (kStartsInShared ? Tile::kQuads * kThreads * kStartBytes : 0);
   static constexpr int kChannelSumsOffset =
       kSavedOffset + kThreads * kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
   static constexpr int kParametersOffset = kChannelSumsOffset + kThreads * kChannelsPerLane * 8;
@@ -141,14 +146,17 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
   using Update = KernelUpdate<F, kGeneral>;
+  using Advance = KernelAdvance<F, kGeneral>;
+  static_assert(std::is_same_v<typename Update::Constant, typename Advance::Constant>);
   constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
   constexpr int kWeightParts = kParts<T>;
-  constexpr int kQuadsInSum = kQuadsPerSum<F>;
+  constexpr int kQuadsInSum = kQuadsPerSum<T>;
   // Quads that are unrolled: over the whole tile their instructions overflow the instruction cache.
-  constexpr int kBlockQuads = kInputPerState || kIsComplex<T> ? kQuadsInSum : 4, kBlocks = Tile::kQuads / kBlockQuads;
+  constexpr int kBlockQuads = (kInputPerState ? 2 : 4) / kWeightParts, kBlocks = Tile::kQuads / kBlockQuads;
   constexpr int kTurnsPerBlock = kBlockQuads / kQuadsInSum;
   constexpr int kSumsPerTile = Tile::kQuads / kQuadsInSum;
-  static_assert(kSumsPerTile % 4 == 0, "a block of quads has the same buffer and barrier phase in every tile");
+  static_assert(kSumsPerTile % 4 == 0 && (kSumsPerTile & (kSumsPerTile - 1)) == 0,
+                "a block of quads has the same buffer and barrier phase in every tile");
   static_assert(Tile::kSteps == kSavedSteps && (!kGeneral || R == 1));
 
   extern __shared__ __align__(256) unsigned char shared[];
@@ -173,11 +181,16 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
   T* const saved_here = reinterpret_cast<T*>(shared + Layout::kSavedOffset) + thread;
+  constexpr bool kStartsInShared = Layout::kStartsInShared;
+  struct alignas(16) Start {
+    T states[R * J];
+  };
+  Start* const starts = reinterpret_cast<Start*>(shared + Layout::kStartsOffset) + thread;
   float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::kParametersOffset);
   const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kKeptOffset) + thread;
 
-  const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
+  const typename Layout::Rows rows(shared + Layout::kRowsOffset, p.tensors, batch, first_channel);
   if (thread == 0) {
     barrier_init(barriers, threads);
     barrier_init(barriers + 8, threads);
@@ -195,9 +208,17 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                                 misalignment(Layout::kDout) << 8 | misalignment(Layout::kZ) << 12 |
                                 misalignment(Layout::kOut) << 16 | misalignment(Layout::kDeltaA) << 20;
 
-  const auto clamped_row = [&](int r) { return min(mine.row(r), last_channel); };
-  const auto is_valid = [&](int r) { return mine.row(r) <= last_channel; };
-  const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * K + k; };
+  // sum_over_lanes() likes half of the lanes to have their two states, or channels, in each other's place. state_row()
+  // are the channels whose states a lane holds, mine.row() those whose quads it prepares.
+  constexpr bool kSwapStates = R == 1 || !(kInputPerState && F::kStepsAdd);  // zoh has no registers for it
+  constexpr bool kSwapChannels = R == 2;
+  const int swap_states = kSwapStates ? Lanes::channel(lane) >> (Lanes::kChannelBits - 1) : 0;
+  const int swap_channels = kSwapChannels ? k >> (Lanes::kStateBits - 1) : 0;
+  const auto state_row = [&](int r) { return mine.row(r ^ swap_channels); };
+  const auto clamped_row = [&](int r) { return min(state_row(r), last_channel); };
+  const auto is_valid = [&](int row) { return row <= last_channel; };
+  const auto lane_state = [&](int j) { return (j ^ swap_states) * K + k; };
+  const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + lane_state(j); };
   // Tiles are counted from the right.
   const auto time_of = [&](int m) { return (first_tile + tiles - 1 - m) * Tile::kSteps; };
   const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
@@ -206,7 +227,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     if (m >= tiles) return;
     const std::uint32_t time = time_of(m);
     const int left = static_cast<int>(p.seqlen - time);
-    const std::uint32_t stage = shared_base + Layout::kRowsBytes + (m & 1) * Layout::kStageBytes;
+    const std::uint32_t stage = shared_base + Layout::kStagesOffset + (m & 1) * Layout::kStageBytes;
     const auto copy = [&](int tensor, int slot) {
       Tile::copy(stage + slot, rows, tensor, last_channel, time, left,
                  kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, mine);
@@ -220,20 +241,22 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     }
     if (has_deltaA) copy(Layout::kDeltaA, Layout::kDeltaASlot);
   };
+  // As the lane's own rows have them; saved_index() is where the state of (r, j) then lies.
   const auto copy_saved = [&](int m, int pass) {
     if (m >= tiles) return;
     const std::int64_t save = static_cast<std::int64_t>(batch) * p.tiles + first_tile + tiles - 1 - m;
     const T* const states = reinterpret_cast<const T*>(p.saved) + (save * p.dim + first_channel) * p.dstate;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const T* const row = states + (clamped_row(r) * p.dstate + k);
+      const T* const row = states + (min(mine.row(r), last_channel) * p.dstate + k);
 #pragma unroll
       for (int j = 0; j < J; ++j) {
-        copy_async<sizeof(T)>(shared_address(saved_here + (r * J + j) * threads), row + (pass * kStatesPerPass + j * K),
-                              state_index(pass, j) < p.dstate);
+        const int n = pass * kStatesPerPass + j * K;
+        copy_async<sizeof(T)>(shared_address(saved_here + (r * J + j) * threads), row + n, n + k < p.dstate);
       }
     }
   };
+  const auto saved_index = [&](int r, int j) { return ((r ^ swap_channels) * J + (j ^ swap_states)) * threads; };
   const auto copy_states = [&](int m, int pass) {
     if (m >= tiles) return;
     const std::uint32_t time = time_of(m);
@@ -386,8 +409,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
-        if (is_valid(r) && n < p.dstate) {
-          const std::int64_t index = (segment_row(segment) + mine.row(r)) * p.dstate + n;
+        if (is_valid(state_row(r)) && n < p.dstate) {
+          const std::int64_t index = (segment_row(segment) + state_row(r)) * p.dstate + n;
           if (F::kUsesA) store_weight(p.A_sums, index, Update::kOmegaUnit * A_sum[r][j]);
           if (F::kTakesB && kGeneral && !p.variable_B) store_weight(p.B_sums, index, B_sum[j]);
           if (kGeneral && !p.variable_C) store_weight(p.C_sums, index, C_sum[j]);
@@ -401,7 +424,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     for (int r = 0; r < R; ++r) {
       const float2 sums = channel_sums[r * threads];
       const float D_total = sum_over_state_lanes<K>(sums.x), bias_total = sum_over_state_lanes<K>(sums.y);
-      if (k == 0 && is_valid(r)) {
+      if (k == 0 && is_valid(mine.row(r))) {
         const std::int64_t index = segment_row(segment) + mine.row(r);
         if (p.D_sums != nullptr) p.D_sums[index] = D_total;
         if (p.bias_sums != nullptr) p.bias_sums[index] = bias_total;
@@ -442,16 +465,18 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const auto sums_slot = [&](int i) {
     return kGeneral ? i * Layout::kSlotBytes : i == 0 ? Layout::kUSlot : Layout::kDoutSlot;
   };
-  const std::uint32_t sum_target =
-      sums_slot(sum_position / (4 * R)) + sum_position / 4 % R * Tile::kLaneRowBytes + (sum_position & 3) * 4;
+  const std::uint32_t sum_target = sums_slot(sum_position / 4 % kLaneSums) +
+                                   sum_position / (4 * kLaneSums) * Tile::kLaneRowBytes + (sum_position & 3) * 4;
   const std::uint32_t row_base = Tile::row_offset(mine.first_row);
+  const std::uint32_t first_state_row = row_base + swap_channels * Tile::kLaneRowBytes,
+                      next_state_row = Tile::kLaneRowBytes * (1 - 2 * swap_channels);
 
   for (int m = 0; m < tiles; ++m) {
     const std::uint32_t time = time_of(m);
     const int left = static_cast<int>(p.seqlen - time);
-    const std::uint32_t slots = Layout::kRowsBytes + (m & 1) * Layout::kStageBytes;
+    const std::uint32_t slots = Layout::kStagesOffset + (m & 1) * Layout::kStageBytes;
     const std::uint32_t sums_slots = kGeneral ? Layout::kLaneSumsOffset : slots;
-    const std::uint32_t stage = slots + row_base, sums_stage = sums_slots + row_base;
+    const std::uint32_t stage = slots + first_state_row, sums_stage = sums_slots + row_base;
     const bool last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
     float4 Ddy[R];
 
@@ -461,11 +486,11 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         recall(pass);
       }
       const bool last_pass = pass + 1 == passes;
-      T start[Tile::kQuads][R][J];  // the state before each quad
+      T start[kStartsInShared ? 1 : Tile::kQuads][R][J];  // the state before each quad
 #pragma unroll
       for (int r = 0; r < R; ++r) {
 #pragma unroll
-        for (int j = 0; j < J; ++j) start[0][r][j] = saved_here[(r * J + j) * threads];
+        for (int j = 0; j < J; ++j) start[0][r][j] = saved_here[saved_index(r, j)];
       }
       __syncwarp();
       if (pass == 0) copy_channels(m + 1);
@@ -520,7 +545,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               const bool outside = 4 * k + e >= left;
               if (outside) at(step, e) = at(stepA, e) = F::kNeutralStep;
               if (outside) at(slope, e) = 0.0f;
-              if (outside || !is_valid(r)) at(x, e) = at(dy, e) = 0.0f;
+              if (outside || !is_valid(mine.row(r))) at(x, e) = at(dy, e) = 0.0f;
             }
           }
           float D_part = 0.0f;
@@ -535,7 +560,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           const std::uint32_t own = slots + mine.quad + r * Tile::kLaneRowBytes;
           if (has_z) {
             if constexpr (kAligned) {
-              if (is_valid(r) && 4 * k < left) {
+              if (is_valid(mine.row(r)) && 4 * k < left) {
                 Tile::store(rows.at(Layout::kDz, mine.row(r), time + 4 * k), dz, left - 4 * k, p.bf16);
               }
             } else {
@@ -561,16 +586,16 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       if (m > 0 || pass > 0) wait_for_sums(kSumsPerTile - 1);
       copy_states(last_pass ? m + 1 : m, last_pass ? 0 : pass + 1);
       commit_copies();
-      const std::uint32_t B_base =
-          Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes + States::row_offset(k);
+      const std::uint32_t B_base = Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes +
+                                   States::row_offset(lane_state(0));
       const auto load_B = [&](std::uint32_t first, int quad, int j) {
         if (!F::kTakesB) return repeated(from_real<T>(1.0f));
         if (kGeneral && !p.variable_B) return repeated(B_fixed[j]);
-        return States::load(shared, first + j * K * States::kRowBytes, quad);
+        return States::load(shared, j == 0 ? first : first ^ States::kPairMask, quad);
       };
       const auto load_C = [&](std::uint32_t first, int quad, int j) {
         if (kGeneral && !p.variable_C) return repeated(C_fixed[j]);
-        return States::load(shared, first + Layout::kStateTileBytes / 2 + j * K * States::kRowBytes, quad);
+        return States::load(shared + Layout::kStateTileBytes / 2, j == 0 ? first : first ^ States::kPairMask, quad);
       };
       // The input's step of a quad, which is that of the transition unless deltaA is given.
       const auto load_dt = [&](std::uint32_t quad, float4 step) {
@@ -582,14 +607,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int j = 0; j < J; ++j) B[j] = load_B(states, quad, j);
 #pragma unroll
         for (int r = 0; r < R; ++r) {
-          const std::uint32_t here = Tile::quad_offset(rows, quad) + r * Tile::kLaneRowBytes;
+          const std::uint32_t here = Tile::quad_offset(rows, quad) + r * next_state_row;
           const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot);
           const float4 dt = load_dt(here, step);
 #pragma unroll
           for (int j = 0; j < J; ++j) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-              Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
+              Advance update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
               h[r][j] = update.advance(h[r][j], at(x, e) * B[j].at[e]);
             }
           }
@@ -614,18 +639,26 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int block = 0; block < kBlocks; ++block) {
           const std::uint32_t rows_block = Tile::quad_offset(stage, block * kBlockQuads);
           const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
+          if constexpr (!kStartsInShared) {
 #pragma unroll
-          for (int quad = 0; quad + kBlockQuads < Tile::kQuads; ++quad) copy_start(quad, quad + kBlockQuads);
+            for (int quad = 0; quad + kBlockQuads < Tile::kQuads; ++quad) copy_start(quad, quad + kBlockQuads);
+          }
 #pragma unroll
           for (int quad = 0; quad < kBlockQuads; ++quad) {
+            if constexpr (kStartsInShared) {
+              Start& place = starts[(block * kBlockQuads + quad) * threads];
 #pragma unroll
-            for (int i = 0; i < R * J; ++i) start[Tile::kQuads - kBlockQuads + quad][i / J][i % J] = h[i / J][i % J];
+              for (int i = 0; i < R * J; ++i) place.states[i] = h[i / J][i % J];
+            } else {
+#pragma unroll
+              for (int i = 0; i < R * J; ++i) start[Tile::kQuads - kBlockQuads + quad][i / J][i % J] = h[i / J][i % J];
+            }
             if (quad + 1 < kBlockQuads || block + 1 < kBlocks) rebuild(rows_block, B_block, quad, h);
           }
         }
       }
 
-      if (left < Tile::kSteps) {
+      if (!kStartsInShared && left < Tile::kSteps) {
         // Quads past the end: as above, whatever the last state is.
 #pragma unroll
         for (int quad = 1; quad < Tile::kQuads; ++quad) {
@@ -651,11 +684,19 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             B[j] = load_B(B_block, quad, j);
             C[j] = load_C(B_block, quad, j);
           }
-          // Over states, by (sum, r, e); over channels, dB and dC by (j, part, e).
+          Start starts_now;
+          if constexpr (kStartsInShared) {
+            starts_now = starts[(block * kBlockQuads + quad) * threads];
+            if ((block * kBlockQuads + quad) * 4 >= left) {
+#pragma unroll
+              for (int i = 0; i < R * J; ++i) starts_now.states[i] = from_real<T>(0.0f);
+            }
+          }
+          // Over states, by (r, sum, e); over channels by (j, dB or dC, part, e).
           float sums[4 * kLaneSums * R], parts[8 * J * kWeightParts];
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * Tile::kLaneRowBytes;
+            const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * next_state_row;
             const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
                          dy = load_quad(shared, here + Layout::kDoutSlot);
             const float4 dt = load_dt(here, step);
@@ -664,13 +705,17 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               const auto update_of = [&](int e) { return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e)); };
               Update updates[] = {update_of(0), update_of(1), update_of(2), update_of(3)};
               T h[5], A_part[4];
-              h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
+              if constexpr (kStartsInShared) {
+                h[0] = starts_now.states[r * J + j];
+              } else {
+                h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
+              }
 #pragma unroll
               for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].advance(h[e], at(x, e) * B[j].at[e]);
 #pragma unroll
               for (int e = 3; e >= 0; --e) {
                 // Adds to a sum, which starts with the first j or r.
-                const auto sum = [&](int i) -> float& { return sums[(i * R + r) * 4 + e]; };
+                const auto sum = [&](int i) -> float& { return sums[(r * kLaneSums + i) * 4 + e]; };
                 const auto add_product = [&](int i, T a, T b) {
                   sum(i) = real_multiply_add(a, b, j == 0 ? 0.0f : sum(i));
                 };
@@ -682,10 +727,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                   }
                 };
                 const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
-                add_part(J + j, conj(h[e + 1]), at(dy, e));
+                add_part(2 * j + 1, conj(h[e + 1]), at(dy, e));
                 const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e]);
                 adjoint[r][j] = to.state;
-                add_part(j, to.input, at(x, e));
+                add_part(2 * j, to.input, at(x, e));
                 add_product(0, to.input, conj(B[j].at[e]));
                 add_product(1, to.step, conj(omega[r][j]));
                 A_part[e] = to.omega;
@@ -715,13 +760,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                     part(sum, i) += quad[0] + quad[1] + quad[2] + quad[3];
                   }
                 };
-                if (!p.variable_B) add_fixed(B_sum[j], j);
-                if (!p.variable_C) add_fixed(C_sum[j], J + j);
+                if (!p.variable_B) add_fixed(B_sum[j], 2 * j);
+                if (!p.variable_C) add_fixed(C_sum[j], 2 * j + 1);
               }
             }
           }
 
-          sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits>(sums, k, [](int bit) { return Lanes::state_mask(bit); });
+          sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits, kSwapChannels>(
+              sums, k, [](int bit) { return Lanes::state_mask(bit); });
           __syncwarp();  // every lane has read x and dy, which the sums take the place of
           float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
           if constexpr (kSumValues == 2) {
@@ -733,13 +779,13 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           }
 
           if (sums_channels) {
-            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits>(parts, Lanes::channel(lane),
-                                                                      [](int bit) { return Lanes::channel_mask(bit); });
+            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits, kSwapStates>(
+                parts, Lanes::channel(lane), [](int bit) { return Lanes::channel_mask(bit); });
           }
           static_assert(8 * J * kWeightParts >> Lanes::kChannelBits == 4 * kStateSumQuads<T>);
           if (quad % kQuadsInSum == kQuadsInSum - 1 && (turn > 0 || m > 0 || pass > 0)) {
             // The previous block of quads is complete: its sums can go out, and the buffer before it is free.
-            const int previous = (turn + kSumsPerTile - 1) % kSumsPerTile;
+            const int previous = (turn + kSumsPerTile - 1) & (kSumsPerTile - 1);
             wait_for_sums(previous);
             if (sums_channels) {
               const bool previous_tile = turn == 0 && pass == 0;
@@ -763,8 +809,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             barrier_arrive(barriers + 8 * (turn & 1));
           }
         }
+        if constexpr (!kStartsInShared) {
 #pragma unroll
-        for (int quad = Tile::kQuads - 1; quad >= kBlockQuads; --quad) copy_start(quad, quad - kBlockQuads);
+          for (int quad = Tile::kQuads - 1; quad >= kBlockQuads; --quad) copy_start(quad, quad - kBlockQuads);
+        }
       }
 
       if (last_of_segment) flush_states(m / kTilesPerSegment, pass);
@@ -798,7 +846,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       }
       channel_sums[r * threads].y += bias_part;
       if constexpr (kAligned) {
-        if (is_valid(r) && 4 * k < left) {
+        if (is_valid(mine.row(r)) && 4 * k < left) {
           const int row = mine.row(r);
           const auto store = [&](int tensor, float4 quad) {
             Tile::store(rows.at(tensor, row, time + 4 * k), quad, left - 4 * k, p.bf16);
@@ -842,8 +890,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
-          if (is_valid(r) && n < p.dstate) {
-            store_weight(p.dh0, (batch * p.dim + first_channel + mine.row(r)) * p.dstate + n, adjoint[r][j]);
+          if (is_valid(state_row(r)) && n < p.dstate) {
+            store_weight(p.dh0, (batch * p.dim + first_channel + state_row(r)) * p.dstate + n, adjoint[r][j]);
           }
         }
       }

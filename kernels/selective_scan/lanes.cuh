@@ -39,15 +39,22 @@ __device__ __forceinline__ float4 halve(float4 a, float4 b, bool upper, int mask
 
 // Sums kValues values over the lanes that differ in an index of kBits bits. Each lane ends with
 // kValues >> kBits of the sums in values[0..], those from position_after_sum() on.
-template <int kValues, int kBits, class MaskOfBit>
+// kSwapped: lanes whose index has the highest bit set hold the two halves of the values in each other's place, which
+// spares the first step its choices.
+template <int kValues, int kBits, bool kSwapped, class MaskOfBit>
 __device__ __forceinline__ void sum_over_lanes(float* values, int index, MaskOfBit mask_of_bit) {
   int count = kValues;
 #pragma unroll
-  for (int bit = 0; bit < kBits; ++bit) {
+  for (int bit = kBits - 1; bit >= 0; --bit) {
     count /= 2;
 #pragma unroll
     for (int i = 0; i < kValues / 2; ++i) {
-      if (i < count) values[i] = halve(values[i], values[i + count], index >> bit & 1, mask_of_bit(bit));
+      if (i >= count) continue;
+      if (kSwapped && bit == kBits - 1) {
+        values[i] += __shfl_xor_sync(~0u, values[i + count], mask_of_bit(bit));
+      } else {
+        values[i] = halve(values[i], values[i + count], index >> bit & 1, mask_of_bit(bit));
+      }
     }
   }
 }
@@ -56,7 +63,7 @@ template <int kValues, int kBits>
 __device__ __forceinline__ int position_after_sum(int index) {
   int position = 0;
 #pragma unroll
-  for (int bit = 0; bit < kBits; ++bit) position += (index >> bit & 1) * (kValues >> (bit + 1));
+  for (int bit = 0; bit < kBits; ++bit) position += (index >> bit & 1) * (kValues >> (kBits - bit));
   return position;
 }
 

@@ -341,10 +341,14 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   }
   return detail::with_row_kind<F, storage>(kind, [&](auto row_kind) {
     constexpr RowKind kKind = decltype(row_kind)::value;
-    if constexpr (!kIsComplex<typename F::Weight>) {
-      if (configuration.channels_per_lane == 2) {
+    if constexpr (!kIsComplex<typename F::Weight> && !take_lines(kKind)) {
+      if (configuration.channels_per_lane == 2)
         return detail::launch_backward<F, kKind, 2, 8, false>(problem, args, configuration, device);
-      }
+    }
+    if constexpr (!are_halves(kKind)) {
+      // Lines take the shared memory of a second channel a lane: blocks of as many channels then have twice the warps.
+      if (configuration.channels_per_lane * configuration.warps == 16)
+        return detail::launch_backward<F, kKind, 1, 16, false>(problem, args, configuration, device);
     }
     return detail::launch_backward<F, kKind, 1, 8, false>(problem, args, configuration, device);
   });

@@ -58,10 +58,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direct
   const bool has_z = problem.options & LRNNX_HAS_Z;
   // A row keeps its warp waiting for most of a tile's time; as many rows as this keep the memory busy none the less.
   const std::int64_t enough_rows = device.multiprocessors * (direction == LRNNX_FORWARD ? 3 : 5);
+  // Those of several waves are better served by fewer warps that look further ahead.
+  const std::int64_t many_rows = device.multiprocessors * 64;
   // In the backward two blocks should fit a multiprocessor.
   const int slots = 3 + 2 * has_z + is_variable_B(problem) + is_variable_C(problem);
   configuration = direction == LRNNX_FORWARD
-                      ? SingleStateConfiguration{.rows = 8, .stages = 3, .splits = 1}
+                      ? SingleStateConfiguration{.rows = 8, .stages = has_z || rows < many_rows ? 3 : 4, .splits = 1}
                       : SingleStateConfiguration{.rows = 12, .stages = slots > 3 ? 2 : 3, .splits = 1};
   if (rows < enough_rows) {
     configuration.splits =

@@ -27,7 +27,7 @@ struct alignas(16) Quad {
 
 // Says that the address is global where the compiler cannot know it: a generic store waits for shared memory too.
 __device__ __forceinline__ void store_whole(float* target, const Quad& quad) {
-  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(target), "f"(quad[0]), "f"(quad[1]), "f"(quad[2]),
+  asm volatile("st.global.cs.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(target), "f"(quad[0]), "f"(quad[1]), "f"(quad[2]),
                "f"(quad[3])
                : "memory");
 }

@@ -344,17 +344,21 @@ struct ChannelTile {
 };
 
 // The tile of B and C: a row for each state, all of B's before all of C's, swizzled as aligned rows are. A step is one
-// weight, of one or two floats.
-template <RowKind kRowKind, int kSteps, class Weight>
+// weight, of one or two floats. kPaired: one load of a warp may read rows 8 apart.
+template <RowKind kRowKind, int kSteps, class Weight, bool kPaired = false>
 struct StateTile {
   static constexpr bool kAligned = !take_lines(kRowKind), kHalves = are_halves(kRowKind);
   static constexpr int kRowFloats = kSteps * kParts<Weight>;
   static constexpr int kRowBytes = kRowFloats * 4;
   __device__ static std::uint32_t row_offset(int row) {
-    return row * kRowBytes + (static_cast<std::uint32_t>(row & 7) << 4);
+    const int swizzle = kPaired ? (row & 7) ^ (row >> 1 & 4) : row & 7;
+    return row * kRowBytes + (static_cast<std::uint32_t>(swizzle) << 4);
   }
+  // Between the offsets of rows 8 apart, of which the first is an even multiple of 8 away from the tile's start.
+  static constexpr std::uint32_t kPairMask = 8 * kRowBytes | 4 << 4;
 
-  // Of a row_offset() plus any multiple of 8 rows and of 128. The swizzle stays within 8 pieces of 16 bytes.
+  // Of a row_offset() plus any multiple of 16 rows, or of 8 unless they are paired, and of 128. The swizzle stays
+  // within 8 pieces of 16 bytes.
   __device__ static std::uint32_t quad_offset(std::uint32_t row, int quad) { return piece(row, quad * kParts<Weight>); }
 
   // `row` may be a quad_offset() of some multiple of 4 quads.

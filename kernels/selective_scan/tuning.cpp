@@ -36,6 +36,11 @@ lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int
 
 std::int64_t tiles_of(const lrnnx_selective_scan_problem& problem) { return ceil_div(problem.seqlen, 32); }
 
+// Whatever their strides, rows of 32-bit numbers are read and written by lines.
+bool takes_lines(const lrnnx_selective_scan_problem& problem) {
+  return problem.seqlen % 4 != 0 && !is_half(problem.dtype);
+}
+
 constexpr const char* kGeneralProblems = " for dstate > 16, fixed B or C, or deltaA";
 
 // One value of `all`, or those from the first to the last.
@@ -79,17 +84,20 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
                                             BackwardConfiguration& configuration) {
   using Values = BackwardConfiguration;
   const bool general = needs_general_kernel(problem);
-  const std::int64_t most_channels = general ? 1 : most_channels_per_lane(problem);
+  const bool is_complex = problem.dtype == LRNNX_C64, halves = is_half(problem.dtype), ragged = takes_lines(problem);
   return {{{.key = "channels",
             .value = &configuration.channels_per_lane,
-            .allowed = values_of(Values::kChannelsPerLane, 1, most_channels),
-            .why = general              ? kGeneralProblems
-                   : most_channels == 1 ? " for complex weights"
-                                        : ""},
+            .allowed = values_of(Values::kChannelsPerLane, 1, general || is_complex || ragged ? 1 : 2),
+            .why = general      ? kGeneralProblems
+                   : is_complex ? " for complex weights"
+                   : ragged     ? " for a seqlen that is no multiple of 4"
+                                : ""},
            {.key = "warps",
             .value = &configuration.warps,
-            .allowed = value_of(Values::kWarps, general ? 4 : 8),
-            .why = general ? kGeneralProblems : ""},
+            .allowed = general ? value_of(Values::kWarps, 4) : values_of(Values::kWarps, 8, halves ? 8 : 16),
+            .why = general  ? kGeneralProblems
+                   : halves ? " for 16-bit tensors"
+                            : ""},
            {.key = "splits",
             .value = &configuration.splits,
             .largest = std::min(tiles_of(problem), Values::kMaxSplits),
@@ -141,22 +149,37 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        BackwardConfiguration& configuration) {
   const bool general = needs_general_kernel(problem);
-  const std::int64_t tiles = tiles_of(problem);
-  const std::int64_t most_channels = general ? 1 : most_channels_per_lane(problem);
-  configuration = {.channels_per_lane = most_channels, .warps = general ? 4 : 8, .splits = 1};
+  const std::int64_t tiles = tiles_of(problem), group_channels = problem.dim / problem.groups;
+  configuration = {.channels_per_lane = general ? 1 : most_channels_per_lane(problem), .warps = 8, .splits = 1};
+  if (general) configuration.warps = 4;
   const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
-  // Ragged rows take more shared memory: of the blocks with two channels a lane only one would fit a multiprocessor.
-  if (problem.seqlen % 4 != 0 && !is_half(problem.dtype)) configuration.channels_per_lane = 1;
+  // Two blocks of 8 warps a multiprocessor fill it.
+  const auto few_blocks = [&] { return blocks() * 2 < device.multiprocessors * 3; };
   // Input factors with an exponential of their own leave no registers for two channels.
-  if (problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
-  // Two blocks a multiprocessor fill it. Short sequences are not worth a second pass over the adjoint.
-  if (blocks() * 2 < device.multiprocessors * 3 && tiles < 64) configuration.channels_per_lane = 1;
-  if (blocks() * 2 < device.multiprocessors * 3) {
+  if (takes_lines(problem) || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
+  // Short sequences are not worth a second pass over the adjoint.
+  if (few_blocks() && tiles < 64) configuration.channels_per_lane = 1;
+  const bool fills = !few_blocks();
+  if (!fills) {
     configuration.splits =
         std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
   }
+  const std::int64_t any_warps = 0;
+  if (!general) configuration.warps = any_warps;
   if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
     return status;
+  if (configuration.warps == any_warps) {
+    // Blocks of twice the channels leave half as many sums to be added up. Lines are slower by them, and take them only
+    // where short rows fill their last tile so little that the sums would take a fifth of the memory.
+    const bool pairs_up = ceil_div(group_channels, 64) * 2 == ceil_div(group_channels, 32);
+    const bool pays = takes_lines(problem) ? tiles * 32 * 10 > problem.seqlen * 11 : !is_half(problem.dtype);
+    configuration.warps = configuration.channels_per_lane == 1 && fills && pairs_up && pays ? 16 : 8;
+  }
+  if (configuration.channels_per_lane == 2 && configuration.warps == 16) {
+    return fail(LRNNX_INVALID_ARGUMENT,
+                "configuration: no backward kernel has %s; there are channels=2,warps=8 and channels=1,warps=16",
+                to_string(configuration).c_str());
+  }
   // As many as there are: all but the last take the same number of tiles.
   configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
   return validate_size(problem, blocks() * configuration.splits);

@@ -29,11 +29,11 @@ struct ForwardConfiguration {
 
 struct BackwardConfiguration {
   std::int64_t channels_per_lane;
-  std::int64_t warps;
+  std::int64_t warps;   // a block; 16 with one channel a lane
   std::int64_t splits;  // of time; more than one costs a pass for the adjoint that enters each
 
   static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
-  static constexpr std::int64_t kWarps[] = {4, 8};
+  static constexpr std::int64_t kWarps[] = {4, 8, 16};
   static constexpr std::int64_t kMaxSplits = 4096;
 };
 
