@@ -122,9 +122,9 @@ std::string to_string(const Ceilings& ceilings) {
     text += fmt::format(", {} {:.4f} ms", ceilings.backend == "cpu" ? "empty parallel region" : "empty kernel",
                         *ceilings.empty_launch_ms);
   if (ceilings.flush)
-    text += fmt::format(", cold: {:.1f} % of a time is left to gain after overwriting {} MiB ({:.0f} % if warm)",
+    text += fmt::format(", cold: {:.1f} % of a time is left to gain after overwriting {} MiB ({:.0f} % if warm){}",
                         100 * ceilings.flush->cold_benefit, ceilings.flush->bytes >> 20,
-                        100 * ceilings.flush->warm_benefit);
+                        100 * ceilings.flush->warm_benefit, ceilings.flush->holds() ? "" : ": not proven");
   if (!ceilings.not_measured.empty()) text += fmt::format("; not measured: {}", fmt::join(ceilings.not_measured, ", "));
   return text;
 }

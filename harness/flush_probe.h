@@ -7,14 +7,17 @@
 
 namespace lrnnx::bench {
 
+// What is left may be at most so much, and there must be so much to lose.
+inline constexpr double kMostColdBenefit = 0.02, kLeastWarmBenefit = 0.1;
+
 struct FlushProof {
   int64_t bytes = 0;        // that a cold sample overwrites
   double cold_benefit = 0;  // 1 - time after that flush / time after one eight times the size of the cache
   double warm_benefit = 0;  // the same for no flush at all: what there is to lose
-};
 
-// What is left may be at most so much.
-inline constexpr double kMostColdBenefit = 0.02;
+  // A probe that hardly gains from the cache shows nothing about it.
+  bool holds() const { return cold_benefit < kMostColdBenefit && warm_benefit > kLeastWarmBenefit; }
+};
 
 // Grows the timer's flush by the size of the cache until what is left of the
 // benefit is under kMostColdBenefit, and leaves the timer so.

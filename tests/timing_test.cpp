@@ -171,6 +171,7 @@ TEST(FlushProbe, GrowsTheFlushUntilNothingIsLeftToGain) {
     EXPECT_EQ(timer.flush_bytes(), proof.bytes);
     EXPECT_LT(proof.cold_benefit, kMostColdBenefit);
     EXPECT_NEAR(proof.warm_benefit, 0.75, 1e-9);
+    EXPECT_TRUE(proof.holds());
   }
 }
 
@@ -180,6 +181,12 @@ TEST(FlushProbe, AFlushThatNeverSufficesIsTheLargestAndSaysWhatIsLeft) {
   const FlushProof proof = prove_flush(timer, [] {});
   EXPECT_EQ(proof.bytes, 8 * timer.cache_bytes());
   EXPECT_GT(proof.cold_benefit, kMostColdBenefit);
+  EXPECT_FALSE(proof.holds());
+}
+
+TEST(FlushProbe, AReadThatGainsNothingFromTheCacheProvesNothing) {
+  FakeTimer timer(1);
+  EXPECT_FALSE(prove_flush(timer, [] {}).holds());
 }
 
 TEST(Timing, ATimeoutStillLeavesOneSampleAndSaysSo) {
