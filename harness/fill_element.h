@@ -78,6 +78,30 @@ inline double portable_exp2(double x) {
 
 inline double portable_exp(double x) { return portable_exp2(x / kLn2); }
 
+// ln x = 2 artanh((x - 1) / (x + 1)), after x is brought to [sqrt(1/2), sqrt(2)) by a power of two.
+inline double portable_log(double x) {
+  const auto bits = std::bit_cast<uint64_t>(x);
+  double exponent = exact_double(bits >> 52) - 1023;
+  double mantissa = std::bit_cast<double>((bits & ((uint64_t{1} << 52) - 1)) | (uint64_t{1023} << 52));
+  const bool large = mantissa > 0x1.6a09e667f3bcdp+0;
+  mantissa = large ? mantissa / 2 : mantissa;
+  exponent = large ? exponent + 1 : exponent;
+  const double s = (mantissa - 1) / (mantissa + 1), square = s * s;
+  double sum = 0;
+#pragma GCC unroll 11
+  for (int k = 21; k >= 1; k -= 2) sum = kReciprocals[static_cast<size_t>(k)] + square * sum;
+  return 2 * s * sum + exponent * kLn2;
+}
+
+inline double softplus_inverse(double y) {
+  double small = 0;  // e^y - 1
+#pragma GCC unroll 13
+  for (size_t k = 13; k >= 1; --k) small = y * kReciprocals[k] * (1 + small);
+  const double expm1 = y < 0.5 ? small : portable_exp2(y / kLn2) - 1;
+  const double x = portable_log(expm1);
+  return y > 40 ? y : x;  // less e^-y, which no longer counts
+}
+
 inline double Element::uniform(double low, double high) const {
   const uint64_t random = bits(0) >> 11;
   return low + (high - low) * ((2 * exact_double(random >> 1) + exact_double(random & 1)) * 0x1p-53);

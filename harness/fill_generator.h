@@ -47,11 +47,11 @@ class Generator {
 
 #if defined(__x86_64__)
   template <class Value>
-  [[gnu::flatten, gnu::target("arch=x86-64-v3")]] static void each_v3(const Stretch& stretch, double* values) {
+  [[gnu::flatten, gnu::target("avx2")]] static void each_avx2(const Stretch& stretch, double* values) {
     each<Value>(stretch, values);
   }
   template <class Value>
-  [[gnu::flatten, gnu::target("arch=x86-64-v4")]] static void each_v4(const Stretch& stretch, double* values) {
+  [[gnu::flatten, gnu::target("avx512f,avx512dq")]] static void each_avx512(const Stretch& stretch, double* values) {
     each<Value>(stretch, values);
   }
 #endif
@@ -60,8 +60,9 @@ class Generator {
   template <class Value>
   [[gnu::flatten]] static void dispatch(const Stretch& stretch, double* values) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("x86-64-v4")) return each_v4<Value>(stretch, values);
-    if (__builtin_cpu_supports("x86-64-v3")) return each_v3<Value>(stretch, values);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+      return each_avx512<Value>(stretch, values);
+    if (__builtin_cpu_supports("avx2")) return each_avx2<Value>(stretch, values);
 #endif
     each<Value>(stretch, values);
   }

@@ -122,19 +122,43 @@ Preimage preimage_of(Storage storage, double stored) {
   return stored < 0 ? Preimage{-of_magnitude.high, -of_magnitude.low} : of_magnitude;
 }
 
+namespace {
+
+template <Storage storage>
+void round_all(std::span<const double> values, float* rounded) {
+  for (size_t i = 0; i < values.size(); ++i) rounded[i] = input_of(storage, values[i]);
+}
+
+template <Storage storage>
+void encode_all(std::span<const float> values, unsigned char* bytes) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = encode(format(storage), static_cast<double>(values[i]));
+    std::memcpy(bytes + i * sizeof bits, &bits, sizeof bits);
+  }
+}
+
+}  // namespace
+
 void round_inputs(Storage storage, std::span<const double> values, float* rounded) {
-  std::ranges::transform(values, rounded, [storage](double value) { return input_of(storage, value); });
+  switch (storage) {
+    case Storage::f32:
+      return round_all<Storage::f32>(values, rounded);
+    case Storage::bf16:
+      return round_all<Storage::bf16>(values, rounded);
+    case Storage::f16:
+      return round_all<Storage::f16>(values, rounded);
+  }
 }
 
 void store(Storage storage, std::span<const float> values, unsigned char* bytes) {
-  if (storage == Storage::f32) {
-    std::memcpy(bytes, values.data(), values.size_bytes());
-    return;
-  }
-  for (const float value : values) {
-    const uint16_t bits = encode(format(storage), static_cast<double>(value));
-    std::memcpy(bytes, &bits, sizeof bits);
-    bytes += sizeof bits;
+  switch (storage) {
+    case Storage::f32:
+      std::memcpy(bytes, values.data(), values.size_bytes());
+      return;
+    case Storage::bf16:
+      return encode_all<Storage::bf16>(values, bytes);
+    case Storage::f16:
+      return encode_all<Storage::f16>(values, bytes);
   }
 }
 

@@ -109,6 +109,35 @@ TEST(Tensors, HaveTheShapesOfTheOperator) {
   EXPECT_EQ(shapes["delta_bias"], (std::vector<int64_t>{4}));
 }
 
+TEST(GuardedBuffer, TheChecksumIsOfEveryByteAtItsPlace) {
+  std::vector<unsigned char> bytes(8 * 1024 + 3, 7);  // the last word is none
+  GuardedBuffer buffer(backend("cpu"), static_cast<int64_t>(bytes.size()));
+  const auto checksum = [&] {
+    buffer.write([&](unsigned char* part, int64_t, int64_t) { std::ranges::copy(bytes, part); });
+    return buffer.checksum();
+  };
+  const uint64_t all_equal = checksum();
+  for (const size_t at : {size_t{0}, size_t{7}, size_t{4096}, bytes.size() - 4, bytes.size() - 1}) {
+    bytes[at] ^= 1;
+    EXPECT_NE(checksum(), all_equal) << at;
+    bytes[at] ^= 1;
+  }
+  bytes[8] = 1;
+  const uint64_t here = checksum();
+  std::swap(bytes[8], bytes[16]);
+  EXPECT_NE(checksum(), here);
+}
+
+TEST(Case, ItsChecksumsDoNotDependOnTheParts) {
+  Problem problem = forward_problem();
+  problem.shape.seqlen = 1501;
+  OpenBackend in_parts;
+  Case first(problem, backend("cpu")), second(problem, in_parts);
+  for (Case* prepared : {&first, &second}) prepared->launch();
+  EXPECT_EQ(first.output_checksums().size(), first.output_names().size());
+  EXPECT_EQ(first.output_checksums(), second.output_checksums());
+}
+
 TEST(Case, OutputsAreNanUntilTheLaunchWritesThem) {
   Case prepared(forward_problem(), backend("cpu"));
   for (const std::string& name : prepared.output_names()) {
