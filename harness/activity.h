@@ -10,7 +10,7 @@ enum class Activity {
   oracle,      // the reference and its gauges
   sampling,    // what a sample takes besides the launch and the flush
   ceilings,    // measuring the rates of the machine
-  inputs,      // generating them
+  inputs,      // generating and copying them
   comparison,  // of outputs with the reference, of guards and seals
 };
 

@@ -39,6 +39,10 @@ class Buffer {
   void (*release_)(void*) = nullptr;
 };
 
+// Part of what is copied: its bytes from `offset` on.
+using WritePart = std::function<void(unsigned char* part, int64_t offset, int64_t bytes)>;
+using ReadPart = std::function<void(const unsigned char* part, int64_t offset, int64_t bytes)>;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -52,8 +56,9 @@ class Backend {
   // All throw SystemError naming the call that failed and why; allocate throws OutOfMemory if memory is what is
   // missing.
   virtual Buffer allocate(int64_t bytes) = 0;
-  virtual void copy_in(void* destination, const void* host, int64_t bytes) = 0;        // complete on return
-  virtual void copy_out(void* host, const void* source, int64_t bytes) = 0;            // complete on return
+  // Part after part, each a multiple of 4096 bytes but the last; complete on return.
+  virtual void copy_in(void* destination, int64_t bytes, const WritePart& write) = 0;
+  virtual void copy_out(const void* source, int64_t bytes, const ReadPart& read) = 0;
   virtual void fill_bytes(void* destination, unsigned char value, int64_t bytes) = 0;  // queued on stream()
   virtual void synchronize() = 0;  // also reports what earlier launches did wrong
   virtual void* stream() = 0;      // cudaStream_t that launches are queued on; null on the cpu

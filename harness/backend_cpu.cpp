@@ -53,11 +53,11 @@ class CpuBackend final : public Backend {
     return Buffer(data, bytes, std::free);
   }
 
-  void copy_in(void* destination, const void* host, int64_t bytes) override {
-    std::memcpy(destination, host, static_cast<size_t>(bytes));
+  void copy_in(void* destination, int64_t bytes, const WritePart& write) override {
+    write(static_cast<unsigned char*>(destination), 0, bytes);
   }
-  void copy_out(void* host, const void* source, int64_t bytes) override {
-    std::memcpy(host, source, static_cast<size_t>(bytes));
+  void copy_out(const void* source, int64_t bytes, const ReadPart& read) override {
+    read(static_cast<const unsigned char*>(source), 0, bytes);
   }
   void fill_bytes(void* destination, unsigned char value, int64_t bytes) override {
     std::memset(destination, value, static_cast<size_t>(bytes));

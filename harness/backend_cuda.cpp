@@ -9,6 +9,11 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <vector>
+
 #include "harness/output.h"
 
 namespace lrnnx::bench {
@@ -24,6 +29,47 @@ void release(void* data) {
     write_stderr(fmt::format("cudaFree: {}\n", cudaGetErrorString(error)));
   }
 }
+
+// Waits, however a scope is left, for what was queued in it: it uses memory that may then be freed.
+class Settled {
+ public:
+  explicit Settled(cudaStream_t stream) : stream_(stream) {}
+  ~Settled() { cudaStreamSynchronize(stream_); }
+  Settled(const Settled&) = delete;
+  Settled& operator=(const Settled&) = delete;
+
+ private:
+  cudaStream_t stream_;
+};
+
+// Host memory that copies pass through: pinned, or of the ordinary kind where no more can be.
+class Staging {
+ public:
+  explicit Staging(int64_t bytes) {
+    cudaEvent_t event = nullptr;
+    require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    copied_.reset(event);
+    void* memory = nullptr;
+    if (cudaMallocHost(&memory, static_cast<size_t>(bytes)) == cudaSuccess) {
+      pinned_.reset(static_cast<unsigned char*>(memory));
+    } else {
+      cudaGetLastError();  // else the next launch reports it
+      pageable_.resize(static_cast<size_t>(bytes));
+    }
+  }
+  unsigned char* memory() { return pinned_ ? pinned_.get() : pageable_.data(); }
+  void record(cudaStream_t stream) { require(cudaEventRecord(copied_.get(), stream), "cudaEventRecord"); }
+  void wait() { require(cudaEventSynchronize(copied_.get()), "cudaEventSynchronize"); }
+
+ private:
+  struct Free {
+    void operator()(unsigned char* memory) const { cudaFreeHost(memory); }
+    void operator()(cudaEvent_t event) const { cudaEventDestroy(event); }
+  };
+  std::unique_ptr<CUevent_st, Free> copied_;
+  std::unique_ptr<unsigned char, Free> pinned_;
+  std::vector<unsigned char> pageable_;
+};
 
 class CudaBackend final : public Backend {
  public:
@@ -63,11 +109,32 @@ class CudaBackend final : public Backend {
     return Buffer(data, bytes, release);
   }
 
-  void copy_in(void* destination, const void* host, int64_t bytes) override {
-    copy(destination, host, bytes, cudaMemcpyHostToDevice);
+  // While one part is on its way, the next one is written or the one before is read.
+  void copy_in(void* destination, int64_t bytes, const WritePart& write) override {
+    const Settled settled(cuda_stream());
+    for (int64_t offset = 0, turn = 0; offset < bytes; offset += kPart, turn = 1 - turn) {
+      Staging& staging = ready_staging(turn);
+      const int64_t count = std::min(kPart, bytes - offset);
+      write(staging.memory(), offset, count);
+      copy(static_cast<char*>(destination) + offset, staging.memory(), count, cudaMemcpyHostToDevice);
+      staging.record(cuda_stream());
+    }
+    synchronize();
   }
-  void copy_out(void* host, const void* source, int64_t bytes) override {
-    copy(host, source, bytes, cudaMemcpyDeviceToHost);
+  void copy_out(const void* source, int64_t bytes, const ReadPart& read) override {
+    const Settled settled(cuda_stream());
+    const auto fetch = [&](int64_t offset, int64_t turn) {
+      if (offset >= bytes) return;
+      Staging& staging = ready_staging(turn);
+      copy(staging.memory(), static_cast<const char*>(source) + offset, std::min(kPart, bytes - offset),
+           cudaMemcpyDeviceToHost);
+      staging.record(cuda_stream());
+    };
+    fetch(0, 0);
+    for (int64_t offset = 0, turn = 0; offset < bytes; offset += kPart, turn = 1 - turn) {
+      fetch(offset + kPart, 1 - turn);
+      read(ready_staging(turn).memory(), offset, std::min(kPart, bytes - offset));
+    }
   }
   void fill_bytes(void* destination, unsigned char value, int64_t bytes) override {
     require(cudaMemsetAsync(destination, value, static_cast<size_t>(bytes), cuda_stream()), "cudaMemsetAsync");
@@ -83,12 +150,21 @@ class CudaBackend final : public Backend {
 
   void copy(void* destination, const void* source, int64_t bytes, cudaMemcpyKind kind) {
     require(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes), kind, cuda_stream()), "cudaMemcpyAsync");
-    synchronize();
   }
 
+  // Once the copy that used it last is done.
+  Staging& ready_staging(int64_t turn) {
+    std::optional<Staging>& staging = staging_[static_cast<size_t>(turn)];
+    if (!staging) staging.emplace(kPart);
+    staging->wait();
+    return *staging;
+  }
+
+  static constexpr int64_t kPart = int64_t{16} << 20;  // large against the latency of a copy
   std::optional<std::string> unavailable_;
   int count_ = 0;
   cudaStream_t stream_ = nullptr;
+  std::array<std::optional<Staging>, 2> staging_;
 };
 
 }  // namespace
@@ -109,8 +185,8 @@ class CudaBackend final : public Backend {
   int64_t device_count() const override { return 0; }
   std::string device_name() const override { refuse(); }
   Buffer allocate(int64_t) override { refuse(); }
-  void copy_in(void*, const void*, int64_t) override { refuse(); }
-  void copy_out(void*, const void*, int64_t) override { refuse(); }
+  void copy_in(void*, int64_t, const WritePart&) override { refuse(); }
+  void copy_out(const void*, int64_t, const ReadPart&) override { refuse(); }
   void fill_bytes(void*, unsigned char, int64_t) override { refuse(); }
   void synchronize() override { refuse(); }
   void* stream() override { refuse(); }

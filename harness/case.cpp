@@ -90,10 +90,8 @@ Case::Case(const Problem& problem, Backend& backend, const Library& library)
     const auto access = tensor.role == Role::output ? Slot::Access::write : Slot::Access::read;
     GuardedBuffer& buffer = add(tensor.name, access, tensor, pattern_of(tensor, problem.layout));
     if (tensor.role == Role::input) {
-      // Not set to 0 first: its pages are then mapped by the threads that fill them.
-      const auto bytes = std::make_unique_for_overwrite<unsigned char[]>(static_cast<size_t>(tensor.bytes()));
-      generate(problem, tensor, bytes.get());
-      buffer.write(bytes.get());
+      const Doing inputs(Activity::inputs);
+      buffer.write(generation_of(problem, tensor));
     }
     Binding binding = strides_of(tensor, problem.layout);
     binding.data = buffer.data();
@@ -161,9 +159,16 @@ std::vector<std::string> Case::output_names() const {
 std::vector<float> Case::download(const std::string& name) const {
   for (const Slot& slot : slots_) {
     if (!slot.tensor || slot.name != name) continue;
-    std::vector<unsigned char> bytes(static_cast<size_t>(slot.tensor->bytes()));
-    slot.buffer.read(bytes.data());
-    return unpack(slot.tensor->storage, bytes);
+    const Storage storage = slot.tensor->storage;
+    std::vector<float> values(static_cast<size_t>(slot.tensor->floats()));
+    slot.buffer.read([&](const unsigned char* part, int64_t offset, int64_t bytes) {
+      constexpr int64_t kBlock = 1 << 18;
+#pragma omp parallel for schedule(static) if (bytes > kBlock)
+      for (int64_t at = 0; at < bytes; at += kBlock)
+        unpack(storage, {part + at, static_cast<size_t>(std::min(kBlock, bytes - at))},
+               values.data() + (offset + at) / bytes_of(storage));
+    });
+    return values;
   }
   throw UsageError(fmt::format("{} has no tensor '{}'", variant_name(problem_), name));
 }
@@ -172,6 +177,14 @@ HostTensors Case::download_outputs() const {
   HostTensors outputs;
   for (const std::string& name : output_names()) outputs[name] = download(name);
   return outputs;
+}
+
+std::vector<uint64_t> Case::output_checksums() const {
+  std::vector<uint64_t> checksums;
+  for (const Slot& slot : slots_) {
+    if (slot.tensor && slot.tensor->role == Role::output) checksums.push_back(slot.buffer.checksum());
+  }
+  return checksums;
 }
 
 HostTensors Case::inputs() const {

@@ -39,6 +39,7 @@ class Case {
   std::vector<std::string> output_names() const;
   std::vector<float> download(const std::string& name) const;  // after synchronising
   HostTensors download_outputs() const;                        // likewise
+  std::vector<uint64_t> output_checksums() const;              // of every bit of each; likewise
   HostTensors inputs() const;                                  // generated afresh, equal to what was copied in
   // What the forward stored with less precision than it computed with, as a backward then reads it.
   HostTensors rounded_intermediates() const;

@@ -154,11 +154,11 @@ CudaRates measure_cuda_rates(void* stream_pointer) {
   const DeviceMemory sink = allocate(sizeof(float));
   const DeviceMemory clocks = allocate(2 * sizeof(long long));
 
-  constexpr int kExp2Rounds = 1 << 14;
+  constexpr int kExp2Rounds = 1 << 13;
   rates.exp2_per_second = lanes * kExp2Rounds / median_seconds(stream, [&] {
                             exp2_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<float*>(sink.get()), kExp2Rounds);
                           });
-  constexpr int kFmaRounds = 1 << 17;
+  constexpr int kFmaRounds = 1 << 16;
   rates.fma_per_second =
       lanes * kFmaRounds / median_seconds(stream, [&] {
         fma_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<float*>(sink.get()),

@@ -4,10 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 
@@ -36,22 +34,10 @@ std::string oracle_key(Problem problem, const HostTensors& intermediates) {
   return key;
 }
 
-HostTensors launch_and_download(Case& prepared) {
-  {
-    const Doing kernels(Activity::kernels);
-    prepared.launch();
-    prepared.backend().synchronize();
-  }
-  return prepared.download_outputs();
-}
-
-// Names the first tensor of `again` that differs from `first` in any bit.
-std::string differing(const HostTensors& first, const HostTensors& again) {
-  for (const auto& [name, values] : first) {
-    const std::vector<float>& others = again.at(name);
-    if (std::memcmp(values.data(), others.data(), values.size() * sizeof(float)) != 0) return name;
-  }
-  return "";
+void launch(Case& prepared) {
+  const Doing kernels(Activity::kernels);
+  prepared.launch();
+  prepared.backend().synchronize();
 }
 
 // What went into a comparison and came out of it.
@@ -122,23 +108,16 @@ std::string join_reasons(const std::vector<std::string>& reasons) {
 
 }  // namespace
 
-uint64_t checksum_of(const HostTensors& tensors) {
-  uint64_t sum = 0;
-  for (const auto& [name, values] : tensors) {
-    sum ^= hash_text(name);
-    for (const float value : values) sum = (sum ^ std::bit_cast<uint32_t>(value)) * 0x9E3779B97F4A7C15u + (sum >> 29);
-  }
-  return sum;
-}
-
-std::string Checker::rerun(Case& launched, const HostTensors& outputs, CheckResult& result) const {
+std::string Checker::rerun(Case& launched, CheckResult& result) const {
   for (int rerun = 1; rerun <= options_.reruns; ++rerun) {
     launched.poison_outputs();
-    const HostTensors again = launch_and_download(launched);
+    launch(launched);
     ++result.reruns;
-    if (const std::string name = differing(outputs, again); !name.empty()) {
+    const std::vector<uint64_t> first = result.output_checksums, again = launched.output_checksums();
+    if (const auto [differs, _] = std::ranges::mismatch(first, again); differs != first.end()) {
       result.deterministic = false;
-      return fmt::format("{}: rerun {} of the same launch gave other bits", name, rerun);
+      return fmt::format("{}: rerun {} of the same launch gave other bits",
+                         launched.output_names()[static_cast<size_t>(differs - first.begin())], rerun);
     }
   }
   return "";
@@ -205,22 +184,25 @@ void Checker::run(const Problem& problem, Backend& backend, const Library& libra
   Case launched(problem, backend, library);
   result.configuration = launched.configuration();
   launched.seal();
-  const HostTensors outputs = launch_and_download(launched);
-  result.output_checksum = checksum_of(outputs);
-  if (const std::string fault = rerun(launched, outputs, result); !fault.empty()) faults.push_back(fault);
+  launch(launched);
+  const HostTensors outputs = launched.download_outputs();
+  result.output_checksums = launched.output_checksums();
+  if (const std::string fault = rerun(launched, result); !fault.empty()) faults.push_back(fault);
   faults = concatenated(faults, launched.violations());
 
   // With a plant, what the launch gives without it is compared; then what the plant did to that.
   const Problem comparable = without_plant(problem);
   const HostTensors inputs = generate_inputs(comparable);
   const auto plant = plant_of(problem);
-  HostTensors compared = outputs, intermediates = launched.rounded_intermediates();
+  HostTensors intermediates = launched.rounded_intermediates(), clean_outputs;
   std::optional<Case> clean;
   if (plant) {
     clean.emplace(comparable, backend, library);
-    compared = launch_and_download(*clean);
+    launch(*clean);
+    clean_outputs = clean->download_outputs();
     intermediates = clean->rounded_intermediates();
   }
+  const HostTensors& compared = plant ? clean_outputs : outputs;
   const auto compare_with = [&](OracleDepth depth) -> const OracleTensors& {
     const OracleTensors& oracle = expected(comparable, inputs, intermediates, depth);
     result.tensors.clear();

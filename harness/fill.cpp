@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <memory>
 
 #include "harness/activity.h"
 #include "harness/error.h"
@@ -117,63 +119,98 @@ std::optional<Plant> plant_of(const Problem& problem) {
 
 namespace {
 
-// Calls put(i, value) for every number of the input, some at a time on each thread.
-template <class Put>
-void generate_each(const Problem& problem, const TensorSpec& tensor, Put put) {
-  const Doing inputs(Activity::inputs);
-  const Recipe recipe = parse(problem.fill);
-  const uint64_t key = mix_bits(mix_bits(data_seed(problem)) ^ hash_text(tensor.name));
-  const Fill::Generator generator = recipe.base->base(problem, tensor.name);
+// The numbers of one input. They refer to each other: it stays where it is.
+class Input {
+ public:
+  Input(const Problem& problem, const TensorSpec& tensor)
+      : problem_(problem),
+        tensor_(tensor),
+        key_(mix_bits(mix_bits(data_seed(problem)) ^ hash_text(tensor.name))),
+        plant_(plant_of(problem)) {
+    const Recipe recipe = parse(problem.fill);
+    base_ = recipe.base->base(problem, tensor.name);
+    for (const Fill* modifier : recipe.modifiers) {
+      const Fill::Modification modification = modifier->modifier(problem, tensor.name);
+      if (!modification) continue;
+      const uint64_t salt = hash_text(modifier->name);
+      stages_.push_back(
+          {modification,
+           {problem_, tensor_, key_, mix_bits(key_ ^ salt), mix_bits(data_seed(problem) ^ salt), base_, {}}});
+      if (tensor.name != "delta" || !problem.options.delta_bias) continue;
+      const TensorSpec bias{.name = "delta_bias", .role = Role::input, .shape = {problem.shape.dim}};
+      stages_.back().context.bias = generate(problem, bias);
+    }
+    if (plant_ && plant_->tensor != tensor.name) plant_.reset();
+  }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+  // Calls put(i, values) with the numbers from `begin` to `end`, some from the i-th on at a time on each thread.
+  template <class Put>
+  void each(int64_t begin, int64_t end, Put put) const {
+    constexpr int64_t kBlock = 1 << 12;
+    const int64_t blocks = (end - begin + kBlock - 1) / kBlock;
+#pragma omp parallel for schedule(static) if (blocks > 1)
+    for (int64_t block = 0; block < blocks; ++block) {
+      std::array<double, kBlock> values;
+      std::array<float, kBlock> rounded;
+      const int64_t first = begin + block * kBlock, count = std::min(end - first, kBlock);
+      write(first, count, values.data());
+      round_inputs(tensor_.storage, std::span(values.data(), static_cast<size_t>(count)), rounded.data());
+      if (plant_ && plant_->index >= first && plant_->index < first + count)
+        rounded[static_cast<size_t>(plant_->index - first)] = plant_->value;
+      put(first, std::span<const float>(rounded.data(), static_cast<size_t>(count)));
+    }
+  }
+
+ private:
   struct Stage {
     Fill::Modification modification;
     Fill::Context context;
   };
-  std::vector<Stage> stages;
-  for (const Fill* modifier : recipe.modifiers) {
-    const Fill::Modification modification = modifier->modifier(problem, tensor.name);
-    if (!modification) continue;
-    const uint64_t salt = hash_text(modifier->name);
-    stages.push_back(
-        {modification,
-         {problem, tensor, key, mix_bits(key ^ salt), mix_bits(data_seed(problem) ^ salt), generator, {}}});
-    if (tensor.name != "delta" || !problem.options.delta_bias) continue;
-    const TensorSpec bias{.name = "delta_bias", .role = Role::input, .shape = {problem.shape.dim}};
-    stages.back().context.bias = generate(problem, bias);
-  }
 
-  const int64_t components = tensor.complex ? 2 : 1;
-  const int64_t last_extent = tensor.shape.back();
-  const int64_t count = tensor.floats();
-  constexpr int64_t kBlock = 1 << 14;
-#pragma omp parallel for schedule(static) if (count > kBlock)
-  for (int64_t block = 0; block < (count + kBlock - 1) / kBlock; ++block) {
-    const int64_t begin = block * kBlock, end = std::min(count, begin + kBlock);
-    int64_t last = begin / components % last_extent, row = begin / components / last_extent;
-    for (int64_t i = begin; i < end; ++i) {
-      const bool imaginary = components == 2 && i % 2 == 1;
-      const Element element(key, i, row, last, imaginary);
-      double value = generator(element);
-      for (const Stage& stage : stages) value = stage.modification(stage.context, element, value);
-      put(i, input_of(tensor.storage, value));
-      if (components == 1 || imaginary) {
-        if (++last == last_extent) last = 0, ++row;
+  // `count` numbers from the `first` on, before they are rounded.
+  void write(int64_t first, int64_t count, double* values) const {
+    const int64_t components = tensor_.complex ? 2 : 1, row_floats = tensor_.shape.back() * components;
+    for (int64_t done = 0; done < count;) {
+      const int64_t index = first + done, row = index / row_floats, place = index % row_floats;
+      const Stretch stretch{key_, index, row, place, std::min(count - done, row_floats - place), tensor_.complex};
+      base_(stretch, values + done);
+      for (int64_t i = 0; i < stretch.count && !stages_.empty(); ++i) {
+        const Element element(key_, index + i, row, (place + i) / components, (place + i) % components == 1);
+        double& value = values[done + i];
+        for (const Stage& stage : stages_) value = stage.modification(stage.context, element, value);
       }
+      done += stretch.count;
     }
   }
-  if (const auto plant = plant_of(problem); plant && plant->tensor == tensor.name) put(plant->index, plant->value);
-}
+
+  const Problem problem_;
+  const TensorSpec tensor_;
+  uint64_t key_;
+  Generator base_;
+  std::vector<Stage> stages_;
+  std::optional<Plant> plant_;
+};
 
 }  // namespace
 
 std::vector<float> generate(const Problem& problem, const TensorSpec& tensor) {
-  std::vector<float> values(static_cast<size_t>(tensor.floats()));
-  generate_each(problem, tensor, [&](int64_t i, float value) { values[static_cast<size_t>(i)] = value; });
-  return values;
+  const Doing inputs(Activity::inputs);
+  std::vector<float> all(static_cast<size_t>(tensor.floats()));
+  Input(problem, tensor).each(0, tensor.floats(), [&](int64_t i, std::span<const float> values) {
+    std::ranges::copy(values, all.begin() + i);
+  });
+  return all;
 }
 
-void generate(const Problem& problem, const TensorSpec& tensor, unsigned char* bytes) {
-  const int64_t width = bytes_of(tensor.storage);
-  generate_each(problem, tensor, [&](int64_t i, float value) { store(tensor.storage, value, bytes + i * width); });
+WritePart generation_of(const Problem& problem, const TensorSpec& tensor) {
+  return [input = std::make_shared<Input>(problem, tensor), storage = tensor.storage](unsigned char* part,
+                                                                                      int64_t offset, int64_t bytes) {
+    const int64_t width = bytes_of(storage);
+    input->each(offset / width, (offset + bytes) / width,
+                [&](int64_t i, std::span<const float> values) { store(storage, values, part + i * width - offset); });
+  };
 }
 
 }  // namespace lrnnx::bench

@@ -10,8 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/backend.h"
 #include "harness/compare.h"
-#include "harness/fill_element.h"
+#include "harness/fill_generator.h"
 #include "harness/problem.h"
 #include "harness/tensors.h"
 
@@ -19,7 +20,6 @@ namespace lrnnx::bench {
 
 // Bases and modifiers are listed alike; only one of the two functions is there.
 struct Fill {
-  using Generator = double (*)(const Element& element);
   // What a modifier needs beside the value that it replaces.
   struct Context {
     const Problem& problem;
@@ -54,10 +54,11 @@ std::optional<std::string> fill_objection(const Problem& problem);
 
 Judgement judgement_of(const Problem& problem);
 
-// The values of one input of the problem, rounded to its storage; and the same in their storage, tensor.bytes() of
-// them.
+// The values of one input of the problem, rounded to its storage.
 std::vector<float> generate(const Problem& problem, const TensorSpec& tensor);
-void generate(const Problem& problem, const TensorSpec& tensor, unsigned char* bytes);
+
+// The same in their storage, tensor.bytes() of them; parts must begin and end between numbers.
+WritePart generation_of(const Problem& problem, const TensorSpec& tensor);
 
 // The one number that the modifiers nan and inf replace, in an input that the seed chooses.
 struct Plant {

@@ -1,16 +1,12 @@
 // The bases: what every tensor of a problem is filled with.
-#include <array>
-
 #include "harness/fill.h"
 
 namespace lrnnx::bench {
 namespace {
 
-using Generator = Fill::Generator;
-
 constexpr double kPi = 0x1.921fb54442d18p+1;
 
-double normal(const Element& e) { return e.normal(); }
+constexpr auto normal = [](const Element& e) { return e.normal(); };
 
 // The step dt is 10^Low to 10^High whatever path it takes: plain, through softplus, or over the bias.
 template <int Low, int High>
@@ -24,7 +20,7 @@ Generator step_generator(const Problem& problem, std::string_view tensor) {
     return [](const Element& e) { return 0.25 * e.normal(); };
   }
   if (tensor == "delta") return options.delta_softplus ? inverse : plain;
-  return nullptr;
+  return {};
 }
 
 // What a base must say for each kind of discretization: where A lies and how long the steps are. s7 has no A, and its
@@ -42,20 +38,22 @@ Generator generator_in(const Ranges& ranges, const Problem& problem, std::string
   if (tensor == "delta" && s7) return ranges.s7_delta;
   if (tensor == "delta" && rglru) return ranges.rglru_delta;
   const Generator step = ranges.step(problem, tensor);
-  return step ? step : normal;
+  return step ? step : Generator(normal);
 }
 
 // Gu, Gupta, Goel and Re 2022, "On the Parameterization and Initialization of Diagonal State Space Models": S4D-Real
 // is -(n + 1), S4D-Lin is -1/2 + i pi n. Perturbed by up to a tenth, so that no two channels agree.
-double model_transition(const Element& e) { return -static_cast<double>(e.last() + 1) * e.uniform(0.9, 1.1); }
+constexpr auto model_transition = [](const Element& e) {
+  return -static_cast<double>(e.last() + 1) * e.uniform(0.9, 1.1);
+};
 
-double model_transition_complex(const Element& e) {
+constexpr auto model_transition_complex = [](const Element& e) {
   return e.imaginary() ? kPi * static_cast<double>(e.last()) * e.uniform(0.9, 1.1) : -0.5 * e.uniform(0.9, 1.1);
-}
+};
 
 // De et al. 2024, "Griffin": the gate r in (0, 1) enters as exponent 8 r of A, whose eighth power starts in [0.9,
 // 0.999].
-double model_decay(const Element& e) { return portable_exp(portable_log(e.uniform(0.9, 0.999)) / 8); }
+constexpr auto model_decay = [](const Element& e) { return portable_exp(portable_log(e.uniform(0.9, 0.999)) / 8); };
 
 constexpr Ranges kInit = {
     .real_A = model_transition,
@@ -110,16 +108,16 @@ Generator generator_of(const Problem& problem, std::string_view tensor) {
 
 // --- exact: integers, and steps that make every transition 0, 1, -1 or -1/2 --------------------------------------
 
-double one_of_two(const Element& e) { return e.sign(); }
+constexpr auto one_of_two = [](const Element& e) { return e.sign(); };
 
 // Few are not 0, so that sums of products of sums stay below 2^24.
-double rare_one(const Element& e) { return e.chance(1.0 / 16) ? e.sign() : 0; }
+constexpr auto rare_one = [](const Element& e) { return e.chance(1.0 / 16) ? e.sign() : 0; };
 
 // bilinear with A = -1: a step of 2 forgets everything, one of 6 has transition -1/2 and input 3/2. No more than
 // three of these follow each other, so that nothing is halved out of 24 bits.
-double exact_bilinear_step(const Element& e) { return e.last() % 4 != 0 && e.chance(0.75) ? 6 : 2; }
+constexpr auto exact_bilinear_step = [](const Element& e) { return e.last() % 4 != 0 && e.chance(0.75) ? 6 : 2; };
 
-double exact_step(const Element& e) { return e.chance(0.5) ? 2 : 1; }
+constexpr auto exact_step = [](const Element& e) { return e.chance(0.5) ? 2 : 1; };
 
 // What softplus leaves as it is, with the slope 1.
 constexpr double kExactSoftplusStep = 64, kExactBias = -1, kExactGate = 128;
@@ -140,7 +138,7 @@ Generator exact_step_generator(const Problem& problem) {
     return bilinear ? Generator([](const Element& e) { return exact_bilinear_step(e) - kExactBias; })
                     : Generator([](const Element& e) { return exact_step(e) - kExactBias; });
   }
-  return bilinear ? exact_bilinear_step : exact_step;
+  return bilinear ? Generator(exact_bilinear_step) : exact_step;
 }
 
 Generator exact_generator(const Problem& problem, std::string_view tensor) {
@@ -149,7 +147,7 @@ Generator exact_generator(const Problem& problem, std::string_view tensor) {
     return bilinear ? Generator([](const Element& e) { return e.imaginary() ? 0.0 : -1.0; })
                     : Generator([](const Element&) { return 0.0; });
   if (tensor == "delta") return exact_step_generator(problem);
-  if (tensor == "deltaA") return bilinear ? exact_bilinear_step : exact_step;
+  if (tensor == "deltaA") return bilinear ? Generator(exact_bilinear_step) : exact_step;
   if (tensor == "delta_bias") return [](const Element&) { return kExactBias; };
   // silu is the identity there, with the slope 1.
   if (tensor == "z") return [](const Element&) { return kExactGate; };

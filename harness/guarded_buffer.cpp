@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+
+#include "harness/fill_element.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -16,6 +17,21 @@ constexpr int64_t kGuardBytes = 4096;
 constexpr unsigned char kGuard = 0xFE;
 constexpr unsigned char kPoison = 0xFF;  // as a number of any type, NaN
 constexpr unsigned char kLitter = 0x3B;  // 0.0029 as a float or a bfloat16, 0.9 as a binary16
+
+// A sum over words of 8 bytes, in which each counts by its value and its place: in any order the same.
+uint64_t checksum_of(const unsigned char* part, int64_t offset, int64_t bytes) {
+  constexpr int64_t kWord = sizeof(uint64_t), kBlock = 1 << 15;
+  const auto word_at = [&](int64_t at) {
+    uint64_t word = 0;
+    std::memcpy(&word, part + at, static_cast<size_t>(std::min(kWord, bytes - at)));
+    return mix_bits(word + static_cast<uint64_t>((offset + at) / kWord + 1) * 0x9E3779B97F4A7C15u);
+  };
+  const int64_t whole = bytes / kWord * kWord;
+  uint64_t sum = whole < bytes ? word_at(whole) : 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum) if (whole > kBlock)
+  for (int64_t at = 0; at < whole; at += kWord) sum += word_at(at);
+  return sum;
+}
 
 }  // namespace
 
@@ -58,10 +74,12 @@ void GuardedBuffer::fill(unsigned char value) {
   upload(row.data(), false);
 }
 
-void GuardedBuffer::write(const void* values) {
+void GuardedBuffer::write(const WritePart& write) {
   if (bytes() == 0) return;
-  if (pattern_.contiguous()) return backend_->copy_in(data(), values, bytes());
-  upload(static_cast<const unsigned char*>(values), true);
+  if (pattern_.contiguous()) return backend_->copy_in(data(), bytes(), write);
+  std::vector<unsigned char> rows(static_cast<size_t>(bytes()));
+  write(rows.data(), 0, bytes());
+  upload(rows.data(), true);
 }
 
 // What is between the rows becomes guards again.
@@ -70,39 +88,47 @@ void GuardedBuffer::upload(const unsigned char* rows, bool advance) {
   for_each_row([&](int64_t to, int64_t from) {
     std::memcpy(image.data() + to, rows + (advance ? from : 0), static_cast<size_t>(pattern_.row_bytes));
   });
-  backend_->copy_in(begin(), image.data(), pattern_.span());
+  backend_->copy_in(begin(), pattern_.span(), [&](unsigned char* part, int64_t offset, int64_t bytes) {
+    std::memcpy(part, image.data() + offset, static_cast<size_t>(bytes));
+  });
 }
 
 std::vector<unsigned char> GuardedBuffer::download() const {
   std::vector<unsigned char> image(static_cast<size_t>(pattern_.span()));
-  backend_->copy_out(image.data(), begin(), pattern_.span());
+  backend_->copy_out(begin(), pattern_.span(), [&](const unsigned char* part, int64_t offset, int64_t bytes) {
+    std::memcpy(image.data() + offset, part, static_cast<size_t>(bytes));
+  });
   return image;
 }
 
-void GuardedBuffer::read(void* values) const {
+void GuardedBuffer::read(const ReadPart& read) const {
   if (bytes() == 0) return;
-  if (pattern_.contiguous()) return backend_->copy_out(values, data(), bytes());
+  if (pattern_.contiguous()) return backend_->copy_out(data(), bytes(), read);
   const std::vector<unsigned char> image = download();
+  std::vector<unsigned char> rows(static_cast<size_t>(bytes()));
   for_each_row([&](int64_t from, int64_t to) {
-    std::memcpy(static_cast<unsigned char*>(values) + to, image.data() + from, static_cast<size_t>(pattern_.row_bytes));
+    std::memcpy(rows.data() + to, image.data() + from, static_cast<size_t>(pattern_.row_bytes));
   });
+  read(rows.data(), 0, bytes());
 }
 
 uint64_t GuardedBuffer::checksum() const {
-  if (bytes() == 0) return 0;
-  std::vector<uint64_t> words(static_cast<size_t>((pattern_.span() + 7) / 8));
-  backend_->copy_out(words.data(), begin(), pattern_.span());
   uint64_t sum = 0;
-  for (const uint64_t word : words) sum = (sum ^ word) * 0x9E3779B97F4A7C15u + (sum >> 29);
+  if (bytes() == 0) return sum;
+  backend_->copy_out(begin(), pattern_.span(), [&](const unsigned char* part, int64_t offset, int64_t bytes) {
+    sum += checksum_of(part, offset, bytes);
+  });
   return sum;
 }
 
 std::optional<std::string> GuardedBuffer::overwritten() const {
   if (bytes() == 0) return std::nullopt;
   const auto changed = [&](int64_t offset) {
-    std::array<unsigned char, kGuardBytes> guard;
-    backend_->copy_out(guard.data(), static_cast<char*>(memory_.data()) + offset, kGuardBytes);
-    return kGuardBytes - std::count(guard.begin(), guard.end(), kGuard);
+    int64_t intact = 0;
+    backend_->copy_out(
+        static_cast<char*>(memory_.data()) + offset, kGuardBytes,
+        [&](const unsigned char* part, int64_t, int64_t bytes) { intact += std::count(part, part + bytes, kGuard); });
+    return kGuardBytes - intact;
   };
   const int64_t before = changed(0), after = changed(kGuardBytes + pattern_.span());
   int64_t between = 0, gaps = 0;

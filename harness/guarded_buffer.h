@@ -36,8 +36,8 @@ class GuardedBuffer {
 
   void poison();  // every number becomes NaN
   void litter();  // every number becomes some other one, as if something had left it there
-  void write(const void* values);
-  void read(void* values) const;
+  void write(const WritePart& write);
+  void read(const ReadPart& read) const;
   uint64_t checksum() const;  // of the contents, after synchronising
   // "12 of the 4096 bytes before it", or nothing if all guards are as they were.
   std::optional<std::string> overwritten() const;

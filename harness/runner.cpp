@@ -210,10 +210,12 @@ void Runner::prepare(Contender& contender) {
   contender.prepared.emplace(row.problem, backend, library_of(row.problem));
   row.memory = contender.prepared->memory();
   row.configuration = contender.prepared->configuration();
-  if (row.check)
+  if (row.check) {
+    const Doing comparison(Activity::comparison);
     contender.prepared->seal();
-  else
+  } else {
     row.exit_code = ExitCode::ok;
+  }
 }
 
 // What the launches whose times were taken have done, and what one does that finds neither NaN nor its own outputs:
@@ -221,11 +223,14 @@ void Runner::prepare(Contender& contender) {
 std::string Runner::fault_after_samples(Case& prepared, const CheckResult& checked) {
   const Doing comparison(Activity::comparison);
   for (const std::string& violation : prepared.violations()) return "while it was timed it " + violation;
-  const auto differ = [&] { return checksum_of(prepared.download_outputs()) != checked.output_checksum; };
+  const auto differ = [&] { return prepared.output_checksums() != checked.output_checksums; };
   if (differ()) return "what it computed while it was timed is not what was checked";
   prepared.litter_outputs();
-  prepared.launch();
-  prepared.backend().synchronize();
+  {
+    const Doing kernels(Activity::kernels);
+    prepared.launch();
+    prepared.backend().synchronize();
+  }
   if (differ()) return "onto outputs that hold other numbers it does not compute what was checked";
   return "";
 }

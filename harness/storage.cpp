@@ -1,7 +1,9 @@
 // Binary floating-point formats by their precision and smallest exponent.
 #include "harness/storage.h"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -10,17 +12,19 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+double power_of_2(int exponent) { return std::bit_cast<double>(static_cast<uint64_t>(exponent + 1023) << 52); }
+
 // Numbers m 2^(e - precision + 1) with |m| < 2^precision and smallest_exponent <= e <= largest_exponent.
 struct Format {
   int precision, smallest_exponent, largest_exponent;
 
-  double ulp(double magnitude) const {  // from magnitude on, which is finite
-    const int exponent = magnitude == 0 ? smallest_exponent : std::max(std::ilogb(magnitude), smallest_exponent);
-    return std::ldexp(1.0, exponent - precision + 1);
+  int exponent(double magnitude) const {  // which is finite
+    return std::max(static_cast<int>(std::bit_cast<uint64_t>(magnitude) >> 52) - 1023, smallest_exponent);
   }
-  double largest() const { return std::ldexp(2.0 - std::ldexp(1.0, 1 - precision), largest_exponent); }
+  double ulp(double magnitude) const { return power_of_2(exponent(magnitude) - precision + 1); }  // from there on
+  double largest() const { return (2 - power_of_2(1 - precision)) * power_of_2(largest_exponent); }
   bool is_first_of_binade(double magnitude) const {
-    return magnitude > std::ldexp(1.0, smallest_exponent) && magnitude == std::ldexp(1.0, std::ilogb(magnitude));
+    return magnitude > power_of_2(smallest_exponent) && magnitude == power_of_2(exponent(magnitude));
   }
 };
 
@@ -43,16 +47,15 @@ uint16_t encode(const Format& type, double x) {
   const int fraction_bits = type.precision - 1;
   const int exponents = type.largest_exponent - type.smallest_exponent + 2;  // the field of what is not finite
   const auto sign = static_cast<uint16_t>(std::signbit(x) ? kSign : 0);
-  const auto with = [&](int exponent, int64_t fraction) {
-    return static_cast<uint16_t>(sign | exponent << fraction_bits | fraction);
+  const auto with = [&](int exponent, int fraction) {
+    return static_cast<uint16_t>(sign | ((exponent << fraction_bits) + fraction));
   };
-  if (std::isnan(x)) return with(exponents, int64_t{1} << (fraction_bits - 1));
+  if (std::isnan(x)) return with(exponents, 1 << (fraction_bits - 1));
   const double magnitude = std::abs(x);
   if (std::isinf(magnitude)) return with(exponents, 0);
-  const auto significand = static_cast<int64_t>(magnitude / type.ulp(magnitude));
-  const int64_t first_bit = int64_t{1} << fraction_bits;
-  if (significand < first_bit) return with(0, significand);
-  return with(std::ilogb(magnitude) - type.smallest_exponent + 1, significand - first_bit);
+  // The first bit of the significand, which only the smallest numbers lack, adds 1 to the exponent's field.
+  const int exponent = type.exponent(magnitude);
+  return with(exponent - type.smallest_exponent, static_cast<int>(magnitude / type.ulp(magnitude)));
 }
 
 double decode(const Format& type, uint16_t bits) {
@@ -94,8 +97,9 @@ double rounded_to(Storage storage, double x) {
   if (storage == Storage::f32) return static_cast<double>(static_cast<float>(x));
   if (!std::isfinite(x)) return x;
   const Format type = format(storage);
-  const double ulp = type.ulp(std::abs(x)), rounded = std::nearbyint(x / ulp) * ulp;
-  return std::abs(rounded) > type.largest() ? std::copysign(kInfinity, x) : rounded;
+  // What is added leaves no room for a fraction.
+  const double ulp = type.ulp(std::abs(x)), rounded = (std::abs(x) / ulp + 0x1p52 - 0x1p52) * ulp;
+  return std::copysign(rounded > type.largest() ? kInfinity : rounded, x);
 }
 
 float input_of(Storage storage, double x) {
@@ -118,34 +122,68 @@ Preimage preimage_of(Storage storage, double stored) {
   return stored < 0 ? Preimage{-of_magnitude.high, -of_magnitude.low} : of_magnitude;
 }
 
-void store(Storage storage, float value, unsigned char* bytes) {
-  if (storage == Storage::f32) {
-    std::memcpy(bytes, &value, sizeof value);
-  } else {
-    const uint16_t bits = encode(format(storage), static_cast<double>(value));
-    std::memcpy(bytes, &bits, sizeof bits);
+namespace {
+
+template <Storage storage>
+void round_all(std::span<const double> values, float* rounded) {
+  for (size_t i = 0; i < values.size(); ++i) rounded[i] = input_of(storage, values[i]);
+}
+
+template <Storage storage>
+void encode_all(std::span<const float> values, unsigned char* bytes) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = encode(format(storage), static_cast<double>(values[i]));
+    std::memcpy(bytes + i * sizeof bits, &bits, sizeof bits);
+  }
+}
+
+}  // namespace
+
+void round_inputs(Storage storage, std::span<const double> values, float* rounded) {
+  switch (storage) {
+    case Storage::f32:
+      return round_all<Storage::f32>(values, rounded);
+    case Storage::bf16:
+      return round_all<Storage::bf16>(values, rounded);
+    case Storage::f16:
+      return round_all<Storage::f16>(values, rounded);
+  }
+}
+
+void store(Storage storage, std::span<const float> values, unsigned char* bytes) {
+  switch (storage) {
+    case Storage::f32:
+      std::memcpy(bytes, values.data(), values.size_bytes());
+      return;
+    case Storage::bf16:
+      return encode_all<Storage::bf16>(values, bytes);
+    case Storage::f16:
+      return encode_all<Storage::f16>(values, bytes);
   }
 }
 
 std::vector<unsigned char> pack(Storage storage, std::span<const float> values) {
-  const auto width = static_cast<size_t>(bytes_of(storage));
-  std::vector<unsigned char> bytes(values.size() * width);
-  for (size_t i = 0; i < values.size(); ++i) store(storage, values[i], bytes.data() + i * width);
+  std::vector<unsigned char> bytes(values.size() * static_cast<size_t>(bytes_of(storage)));
+  store(storage, values, bytes.data());
   return bytes;
 }
 
-std::vector<float> unpack(Storage storage, std::span<const unsigned char> bytes) {
-  std::vector<float> values(bytes.size() / static_cast<size_t>(bytes_of(storage)));
+void unpack(Storage storage, std::span<const unsigned char> bytes, float* values) {
   if (storage == Storage::f32) {
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
+    std::memcpy(values, bytes.data(), bytes.size());
+    return;
   }
   const auto& numbers = numbers_of(storage);
-  for (size_t i = 0; i < values.size(); ++i) {
+  for (size_t i = 0; i < bytes.size() / sizeof(uint16_t); ++i) {
     uint16_t bits;
     std::memcpy(&bits, bytes.data() + i * sizeof bits, sizeof bits);
     values[i] = numbers[bits];
   }
+}
+
+std::vector<float> unpack(Storage storage, std::span<const unsigned char> bytes) {
+  std::vector<float> values(bytes.size() / static_cast<size_t>(bytes_of(storage)));
+  unpack(storage, bytes, values.data());
   return values;
 }
 

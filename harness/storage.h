@@ -26,6 +26,7 @@ double rounded_to(Storage storage, double x);
 
 // The same for an input, where what is too large becomes the largest number instead.
 float input_of(Storage storage, double x);
+void round_inputs(Storage storage, std::span<const double> values, float* rounded);
 
 // The real numbers that round to `stored`, ties included: `low` may be -infinity, `high` infinity. `stored` is a number
 // of the type, or infinite.
@@ -34,11 +35,10 @@ struct Preimage {
 };
 Preimage preimage_of(Storage storage, double stored);
 
-// A number of the type to its bytes.
-void store(Storage storage, float value, unsigned char* bytes);
-
 // Numbers of the type to bytes and back.
+void store(Storage storage, std::span<const float> values, unsigned char* bytes);
 std::vector<unsigned char> pack(Storage storage, std::span<const float> values);
+void unpack(Storage storage, std::span<const unsigned char> bytes, float* values);
 std::vector<float> unpack(Storage storage, std::span<const unsigned char> bytes);
 
 }  // namespace lrnnx::bench

@@ -43,9 +43,9 @@ bool is_fault(const Json& row) {
 // can spoil nothing but its own rows. Or all of it in this process.
 class Executor {
  public:
-  Executor(const SweepOptions& options, std::span<const Implementation> implementations,
-           std::map<std::string, Ceilings> ceilings)
-      : options_(options), ceilings_(std::move(ceilings)) {
+  // `backend` is that of the first problem, or empty.
+  Executor(const SweepOptions& options, std::span<const Implementation> implementations, const std::string& backend)
+      : options_(options) {
     std::vector<const Library*> libraries = linked_libraries();
     for (const Implementation& implementation : implementations) {
       if (!implementation.file) continue;
@@ -56,7 +56,10 @@ class Executor {
       else
         files_[implementation.name] = *implementation.file;
     }
-    if (!options.in_process) return;
+    if (!options.in_process) {
+      if (!backend.empty()) worker_of("").start(backend);
+      return;
+    }
     RunOptions run = options.run;
     run.measure.stop = StopOnSignal::flag();
     runner_.emplace(run, ceilings_, libraries);
@@ -65,6 +68,10 @@ class Executor {
 
   std::function<void(const char* phase)> on_phase = [](const char*) {};
   const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
+  void learn(const std::map<std::string, Ceilings>& ceilings) {
+    ceilings_.insert(ceilings.begin(), ceilings.end());
+    if (runner_) runner_->learn(ceilings);
+  }
 
   // In the order of the problems.
   Rows run(const std::vector<Problem>& contest) {
@@ -236,6 +243,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   const StopOnSignal stop;
   const auto start = std::chrono::steady_clock::now();
   take_wall_time();  // from here on
+  Executor executor(options, implementations, problems.empty() ? "" : problems.front().backend);
   Plan plan{.environment = environment(), .timing = to_json(options.run), .problems = {}};
   plan.environment["program"]["libraries"] = libraries_json(implementations);
   for (const Problem& problem : problems) plan.problems.push_back(to_string(problem));
@@ -246,7 +254,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   results.environment = journal ? journal->environment() : plan.environment;
   results.timing = plan.timing;
   if (options.shard.count > 1) results.shards.emplace_back(options.shard.index, options.shard.count);
-  Executor executor(options, implementations, journal ? journal->ceilings() : std::map<std::string, Ceilings>());
+  if (journal) executor.learn(journal->ceilings());
   Progress progress(problems.size(), options.quiet, options.label);
   executor.on_phase = [&](const char* phase) { progress.doing(phase); };
   const auto begin = std::chrono::steady_clock::now();

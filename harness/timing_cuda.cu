@@ -18,8 +18,8 @@ namespace {
 
 constexpr unsigned long long kBlockingLimitNs = 30'000'000'000ull;
 
-// Long against the step of the global timer, which is up to a microsecond.
-constexpr unsigned long long kClockNs = 30'000;
+// Long against the time to read the global timer.
+constexpr unsigned long long kClockNs = 10'000;
 
 // Host memory that the device reads and writes while a kernel runs.
 struct Gate {
@@ -46,9 +46,12 @@ __global__ void hold_stream(volatile Gate* gate, unsigned long long limit_ns) {
   }
 }
 
-// The clock of a multiprocessor while the device is as warm as the launch before left it.
+// The clock of a multiprocessor while the device is as warm as the launch before left it: from step to step of the
+// global timer, which may be as long as a microsecond.
 __global__ void measure_clock(Gate* gate, unsigned long long duration_ns) {
-  const unsigned long long begin_ns = global_nanoseconds();
+  const unsigned long long before_ns = global_nanoseconds();
+  unsigned long long begin_ns = before_ns;
+  while (begin_ns == before_ns) begin_ns = global_nanoseconds();
   const long long begin = clock64();
   unsigned long long now_ns = begin_ns;
   while (now_ns - begin_ns < duration_ns) now_ns = global_nanoseconds();
@@ -76,7 +79,12 @@ struct DeviceDeleter {
 
 class CudaTimer final : public Timer {
  public:
-  explicit CudaTimer(cudaStream_t stream) : stream_(stream), start_(make_event()), stop_(make_event()) {
+  explicit CudaTimer(cudaStream_t stream)
+      : stream_(stream),
+        flush_start_(make_event()),
+        flush_stop_(make_event()),
+        start_(make_event()),
+        stop_(make_event()) {
     int device = 0;
     int clock_khz = 0;
     LRNNX_CUDA_CHECK(cudaGetDevice(&device));
@@ -102,12 +110,13 @@ class CudaTimer final : public Timer {
 
   Sample sample(const std::function<void()>& launch, CacheState cache, const char* name) override {
     {
-      const Doing flushing(Activity::flush);
-      if (cache == CacheState::cold) flush();
+      const Doing kernels(Activity::kernels);  // that nobody waited for
       LRNNX_CUDA_CHECK(cudaStreamSynchronize(stream_));
     }
-
+    Doing sampling(Activity::sampling);
     *gate_ = {};
+    // While it goes on, the rest is queued.
+    if (cache == CacheState::cold) flush();
     hold_stream<<<1, 1, 0, stream_>>>(device_gate_, kBlockingLimitNs);
     LRNNX_CUDA_CHECK(cudaGetLastError());
     try {
@@ -128,8 +137,8 @@ class CudaTimer final : public Timer {
       throw SystemError(std::string(name) +
                         ": the launch did not return within 30 s of being queued, so its time is not known; a launch "
                         "must not wait for the device");
-    float ms = 0;
-    LRNNX_CUDA_CHECK(cudaEventElapsedTime(&ms, start_.get(), stop_.get()));
+    if (cache == CacheState::cold) sampling.credit(Activity::flush, 1e-3 * elapsed_ms(flush_start_, flush_stop_));
+    const float ms = elapsed_ms(start_, stop_);
     const double hz = 1e9 * static_cast<double>(gate_->clock_cycles) / static_cast<double>(gate_->clock_ns);
     return {.ms = ms, .clock_ratio = hz / nominal_hz_};
   }
@@ -166,15 +175,23 @@ class CudaTimer final : public Timer {
  private:
   void release() { std::atomic_ref(gate_->released).store(1); }
 
+  static float elapsed_ms(const Event& start, const Event& stop) {
+    float ms = 0;
+    LRNNX_CUDA_CHECK(cudaEventElapsedTime(&ms, start.get(), stop.get()));
+    return ms;
+  }
+
   // Leaves L2 full of modified lines of another buffer: a launch pays for writing those back as it would in a pipeline
   // of kernels, in exchange for its own last writes that are still in L2 when it ends.
   void flush() {
     LRNNX_CUDA_CHECK(cudaCtxResetPersistingL2Cache());
+    LRNNX_CUDA_CHECK(cudaEventRecord(flush_start_.get(), stream_));
     LRNNX_CUDA_CHECK(cudaMemsetAsync(flush_.get(), 0, static_cast<std::size_t>(flush_bytes_), stream_));
+    LRNNX_CUDA_CHECK(cudaEventRecord(flush_stop_.get(), stream_));
   }
 
   cudaStream_t stream_;
-  Event start_, stop_;
+  Event flush_start_, flush_stop_, start_, stop_;
   int l2_bytes_ = 0;
   double nominal_hz_ = 0;
   int64_t flush_bytes_ = 0;

@@ -67,6 +67,7 @@ class Child {
     checker_ = Checker(check_options_from_json(setup.at("check")));
     if (const Json& library = setup.at("library"); !library.is_null())
       file_ = LibraryFile{.name = library.at("name"), .path = library.at("path")};
+    get_ready(setup.at("backend"));
   }
 
   Json answer(const Json& request) {
@@ -83,6 +84,14 @@ class Child {
   }
 
  private:
+  static void get_ready(const std::string& name) {
+    if (name.empty()) return;
+    try {
+      if (!backend(name).unavailable()) backend(name).stream();
+    } catch (const Error&) {  // the first problem will tell
+    }
+  }
+
   void tell(const char* key, const std::string& value) { channel_.send(text_of({{key, value}})); }
 
   void load() {
@@ -173,7 +182,7 @@ Worker::Worker(Options options, std::map<std::string, Ceilings> ceilings)
 
 Worker::~Worker() { stop_child(false); }
 
-void Worker::start() {
+void Worker::start(const std::string& backend) {
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
     throw SystemError(fmt::format("socketpair: {}", std::strerror(errno)));
@@ -202,8 +211,10 @@ void Worker::start() {
   channel_ = std::make_unique<Channel>(sockets[0]);
   Json library;
   if (options_.library) library = {{"name", options_.library->name}, {"path", options_.library->path}};
-  channel_->send(text_of(
-      {{"run", bench::to_json(options_.run)}, {"check", bench::to_json(options_.check)}, {"library", library}}));
+  channel_->send(text_of({{"run", bench::to_json(options_.run)},
+                          {"check", bench::to_json(options_.check)},
+                          {"library", library},
+                          {"backend", backend}}));
 }
 
 // With whatever threads it has, and to the last of them.

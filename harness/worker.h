@@ -41,6 +41,9 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // Starts the child, as the first request would; it gets the backend ready while others do other things.
+  void start(const std::string& backend = "");
+
   // The rows of a problem, as a Runner in the child makes them, or the row of what befell the child; another child then
   // runs the next problem. Once StopOnSignal has noted a signal the child is told to stop sampling; empty if it had
   // nothing to show yet.
@@ -80,7 +83,6 @@ class Worker {
 
  private:
   using Json = nlohmann::ordered_json;
-  void start();
   std::string stop_child(bool kill);  // what it ended with, in words
   void send(const Json& request);
   std::optional<Json> receive();

@@ -17,7 +17,7 @@
 namespace lrnnx::bench {
 namespace {
 
-// The cpu backend, whose allocations a test may tamper with.
+// The cpu backend, whose allocations a test may tamper with, and which copies in parts.
 class OpenBackend final : public Backend {
  public:
   std::string_view name() const override { return "cpu"; }
@@ -29,8 +29,16 @@ class OpenBackend final : public Backend {
     allocations.push_back({static_cast<char*>(buffer.data()), bytes});
     return buffer;
   }
-  void copy_in(void* to, const void* from, int64_t bytes) override { cpu_.copy_in(to, from, bytes); }
-  void copy_out(void* to, const void* from, int64_t bytes) override { cpu_.copy_out(to, from, bytes); }
+  void copy_in(void* to, int64_t bytes, const WritePart& write) override {
+    for (int64_t at = 0; at < bytes; at += kPart)
+      cpu_.copy_in(static_cast<char*>(to) + at, std::min(kPart, bytes - at),
+                   [&](unsigned char* part, int64_t, int64_t count) { write(part, at, count); });
+  }
+  void copy_out(const void* from, int64_t bytes, const ReadPart& read) override {
+    for (int64_t at = 0; at < bytes; at += kPart)
+      cpu_.copy_out(static_cast<const char*>(from) + at, std::min(kPart, bytes - at),
+                    [&](const unsigned char* part, int64_t, int64_t count) { read(part, at, count); });
+  }
   void fill_bytes(void* to, unsigned char value, int64_t bytes) override { cpu_.fill_bytes(to, value, bytes); }
   void synchronize() override {
     if (on_synchronize) on_synchronize();
@@ -45,6 +53,7 @@ class OpenBackend final : public Backend {
   std::function<void()> on_synchronize;  // after every launch
 
  private:
+  static constexpr int64_t kPart = 4096;  // the least that is allowed
   Backend& cpu_ = backend("cpu");
 };
 
@@ -98,6 +107,35 @@ TEST(Tensors, HaveTheShapesOfTheOperator) {
   EXPECT_EQ(shapes["z"], (std::vector<int64_t>{2, 4, 33}));
   EXPECT_EQ(shapes["last_state"], (std::vector<int64_t>{2, 4, 3}));
   EXPECT_EQ(shapes["delta_bias"], (std::vector<int64_t>{4}));
+}
+
+TEST(GuardedBuffer, TheChecksumIsOfEveryByteAtItsPlace) {
+  std::vector<unsigned char> bytes(8 * 1024 + 3, 7);  // the last word is none
+  GuardedBuffer buffer(backend("cpu"), static_cast<int64_t>(bytes.size()));
+  const auto checksum = [&] {
+    buffer.write([&](unsigned char* part, int64_t, int64_t) { std::ranges::copy(bytes, part); });
+    return buffer.checksum();
+  };
+  const uint64_t all_equal = checksum();
+  for (const size_t at : {size_t{0}, size_t{7}, size_t{4096}, bytes.size() - 4, bytes.size() - 1}) {
+    bytes[at] ^= 1;
+    EXPECT_NE(checksum(), all_equal) << at;
+    bytes[at] ^= 1;
+  }
+  bytes[8] = 1;
+  const uint64_t here = checksum();
+  std::swap(bytes[8], bytes[16]);
+  EXPECT_NE(checksum(), here);
+}
+
+TEST(Case, ItsChecksumsDoNotDependOnTheParts) {
+  Problem problem = forward_problem();
+  problem.shape.seqlen = 1501;
+  OpenBackend in_parts;
+  Case first(problem, backend("cpu")), second(problem, in_parts);
+  for (Case* prepared : {&first, &second}) prepared->launch();
+  EXPECT_EQ(first.output_checksums().size(), first.output_names().size());
+  EXPECT_EQ(first.output_checksums(), second.output_checksums());
 }
 
 TEST(Case, OutputsAreNanUntilTheLaunchWritesThem) {
