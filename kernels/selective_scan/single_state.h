@@ -19,7 +19,7 @@ struct SingleStateConfiguration {
   std::int64_t stages;  // tiles of time in flight
   std::int64_t splits;  // of time; more than one costs a pass over the inputs for what enters each
 
-  static constexpr std::int64_t kRows[] = {4, 8, 12};
+  static constexpr std::int64_t kRows[] = {4, 5, 6, 7, 8, 9, 10, 11, 12};
   static constexpr std::int64_t kStages[] = {2, 3, 4};
   static constexpr std::int64_t kMaxSplits = 4096;
 };
