@@ -71,12 +71,12 @@ const Library& load_library(const LibraryFile& file) {
   resolve(handle, file, "lrnnx_last_error", library.last_error);
   resolve(handle, file, "lrnnx_variant_count", library.variant_count);
   resolve(handle, file, "lrnnx_variant_at", library.variant_at);
-  resolve(handle, file, "lrnnx_selective_scan_memory", library.selective_scan_memory);
-  resolve(handle, file, "lrnnx_selective_scan_configuration", library.selective_scan_configuration);
-  library.selective_scan_configuration_keys = reinterpret_cast<decltype(library.selective_scan_configuration_keys)>(
+  resolve(handle, file, "lrnnx_selective_scan_memory", library.selective_scan.memory);
+  resolve(handle, file, "lrnnx_selective_scan_configuration", library.selective_scan.configuration);
+  library.selective_scan.configuration_keys = reinterpret_cast<decltype(library.selective_scan.configuration_keys)>(
       ::dlsym(handle, "lrnnx_selective_scan_configuration_keys"));
-  resolve(handle, file, "lrnnx_selective_scan_forward", library.selective_scan_forward);
-  resolve(handle, file, "lrnnx_selective_scan_backward", library.selective_scan_backward);
+  resolve(handle, file, "lrnnx_selective_scan_forward", library.selective_scan.forward);
+  resolve(handle, file, "lrnnx_selective_scan_backward", library.selective_scan.backward);
   static std::vector<std::unique_ptr<Library>> loaded;  // as long as the program
   return *loaded.emplace_back(std::make_unique<Library>(std::move(library)));
 }

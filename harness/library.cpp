@@ -30,11 +30,11 @@ const Library& linked_library() {
                                .last_error = lrnnx_last_error,
                                .variant_count = lrnnx_variant_count,
                                .variant_at = lrnnx_variant_at,
-                               .selective_scan_memory = lrnnx_selective_scan_memory,
-                               .selective_scan_configuration = lrnnx_selective_scan_configuration,
-                               .selective_scan_configuration_keys = lrnnx_selective_scan_configuration_keys,
-                               .selective_scan_forward = lrnnx_selective_scan_forward,
-                               .selective_scan_backward = lrnnx_selective_scan_backward};
+                               .selective_scan = {.memory = lrnnx_selective_scan_memory,
+                                                  .configuration = lrnnx_selective_scan_configuration,
+                                                  .configuration_keys = lrnnx_selective_scan_configuration_keys,
+                                                  .forward = lrnnx_selective_scan_forward,
+                                                  .backward = lrnnx_selective_scan_backward}};
   return library;
 }
 
@@ -45,11 +45,11 @@ const Library& naive_library() {
   static const Library library = [] {
     Library naive = linked_library();
     naive.name = "naive";
-    naive.selective_scan_memory = naive::selective_scan_memory;
-    naive.selective_scan_configuration = naive::selective_scan_configuration;
-    naive.selective_scan_configuration_keys = naive::selective_scan_configuration_keys;
-    naive.selective_scan_forward = naive::selective_scan_forward;
-    naive.selective_scan_backward = naive::selective_scan_backward;
+    naive.selective_scan = {.memory = naive::selective_scan_memory,
+                            .configuration = naive::selective_scan_configuration,
+                            .configuration_keys = naive::selective_scan_configuration_keys,
+                            .forward = naive::selective_scan_forward,
+                            .backward = naive::selective_scan_backward};
     return naive;
   }();
   return library;

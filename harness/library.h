@@ -8,6 +8,15 @@
 
 namespace lrnnx::bench {
 
+struct SelectiveScanFunctions {
+  decltype(&lrnnx_selective_scan_memory) memory = nullptr;
+  decltype(&lrnnx_selective_scan_configuration) configuration = nullptr;
+  decltype(&lrnnx_selective_scan_configuration_keys) configuration_keys = nullptr;  // may be missing
+  decltype(&lrnnx_selective_scan_forward) forward = nullptr;
+  decltype(&lrnnx_selective_scan_backward) backward = nullptr;
+};
+
+// The functions that are no operator's own, and those of each family.
 struct Library {
   std::string name;
   decltype(&lrnnx_abi_version) abi_version = nullptr;
@@ -15,11 +24,7 @@ struct Library {
   decltype(&lrnnx_last_error) last_error = nullptr;
   decltype(&lrnnx_variant_count) variant_count = nullptr;
   decltype(&lrnnx_variant_at) variant_at = nullptr;
-  decltype(&lrnnx_selective_scan_memory) selective_scan_memory = nullptr;
-  decltype(&lrnnx_selective_scan_configuration) selective_scan_configuration = nullptr;
-  decltype(&lrnnx_selective_scan_configuration_keys) selective_scan_configuration_keys = nullptr;  // may be missing
-  decltype(&lrnnx_selective_scan_forward) selective_scan_forward = nullptr;
-  decltype(&lrnnx_selective_scan_backward) selective_scan_backward = nullptr;
+  SelectiveScanFunctions selective_scan{};
 
   // Throws LibraryError naming the call and last_error(), unless status is LRNNX_OK.
   void require_ok(lrnnx_status status, const char* call) const;

@@ -264,7 +264,7 @@ std::vector<TensorSpec> SelectiveScanOperator::tensors(const Problem& problem) c
 lrnnx_memory SelectiveScanOperator::memory(const Problem& problem, const Library& library) const {
   const KernelProblem kernel(problem);
   lrnnx_memory memory{};
-  library.require_ok(library.selective_scan_memory(&kernel.problem, direction_of(problem), &memory),
+  library.require_ok(library.selective_scan.memory(&kernel.problem, direction_of(problem), &memory),
                      "lrnnx_selective_scan_memory");
   constexpr int64_t kMost = int64_t{1} << 62;
   for (const int64_t bytes : {memory.saved_bytes, memory.workspace_bytes})
@@ -279,18 +279,18 @@ std::string SelectiveScanOperator::configuration(const Problem& problem, const L
   const KernelProblem kernel(problem);
   std::array<char, 1024> text{};
   library.require_ok(
-      library.selective_scan_configuration(&kernel.problem, direction_of(problem), text.data(), text.size()),
+      library.selective_scan.configuration(&kernel.problem, direction_of(problem), text.data(), text.size()),
       "lrnnx_selective_scan_configuration");
   return text.data();
 }
 
 std::optional<std::string> SelectiveScanOperator::configuration_keys(const Problem& problem,
                                                                      const Library& library) const {
-  if (!library.selective_scan_configuration_keys) return {};
+  if (!library.selective_scan.configuration_keys) return {};
   const KernelProblem kernel(problem);
   std::array<char, 1024> text{};
   library.require_ok(
-      library.selective_scan_configuration_keys(&kernel.problem, direction_of(problem), text.data(), text.size()),
+      library.selective_scan.configuration_keys(&kernel.problem, direction_of(problem), text.data(), text.size()),
       "lrnnx_selective_scan_configuration_keys");
   return text.data();
 }
@@ -303,14 +303,14 @@ std::function<void()> SelectiveScanOperator::bind(const Problem& problem, const 
     bind_memory(bindings, args);
     for_each_backward_tensor(problem, binder(bindings, args));
     return [kernel, args, &library] {
-      library.require_ok(library.selective_scan_backward(&kernel->problem, &args), "lrnnx_selective_scan_backward");
+      library.require_ok(library.selective_scan.backward(&kernel->problem, &args), "lrnnx_selective_scan_backward");
     };
   }
   ForwardArgs args{};
   bind_memory(bindings, args);
   for_each_forward_tensor(problem, binder(bindings, args));
   return [kernel, args, &library] {
-    library.require_ok(library.selective_scan_forward(&kernel->problem, &args), "lrnnx_selective_scan_forward");
+    library.require_ok(library.selective_scan.forward(&kernel->problem, &args), "lrnnx_selective_scan_forward");
   };
 }
 

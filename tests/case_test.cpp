@@ -379,7 +379,7 @@ CheckResult check_forward(decltype(&lrnnx_selective_scan_forward) forward, const
                           CheckOptions options = {}) {
   Library library = linked_library();
   library.name = "planted";
-  library.selective_scan_forward = forward;
+  library.selective_scan.forward = forward;
   return Checker(std::move(options)).check(problem, backend("cpu"), library);
 }
 

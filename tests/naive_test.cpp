@@ -95,14 +95,14 @@ lrnnx_selective_scan_problem huge() {
 TEST(Naive, SaysWhatItNeedsHoweverMuchThatIs) {
   const lrnnx_selective_scan_problem problem = huge();
   lrnnx_memory memory{};
-  ASSERT_EQ(naive().selective_scan_memory(&problem, LRNNX_FORWARD, &memory), LRNNX_OK);
+  ASSERT_EQ(naive().selective_scan.memory(&problem, LRNNX_FORWARD, &memory), LRNNX_OK);
   EXPECT_GT(memory.workspace_bytes, 16 * (problem.batch * problem.dim * problem.seqlen * problem.dstate));
 }
 
 TEST(Naive, IsSkippedWhereThereIsTooLittleMemory) {
   Problem problem = parse_problem("selective_scan.mamba.c64.forward.cpu batch=1 dim=1 seqlen=64 dstate=1 options=none");
   Library demanding = naive();
-  demanding.selective_scan_memory = [](const lrnnx_selective_scan_problem*, lrnnx_direction, lrnnx_memory* memory) {
+  demanding.selective_scan.memory = [](const lrnnx_selective_scan_problem*, lrnnx_direction, lrnnx_memory* memory) {
     *memory = {.saved_bytes = 0, .workspace_bytes = int64_t{1} << 52};
     return LRNNX_OK;
   };
@@ -122,10 +122,10 @@ TEST(Naive, IsSkippedWhereThereIsTooLittleMemory) {
 TEST(Naive, HasNoConfiguration) {
   lrnnx_selective_scan_problem problem = huge();
   char text[16] = "not empty";
-  EXPECT_EQ(naive().selective_scan_configuration(&problem, LRNNX_FORWARD, text, sizeof text), LRNNX_OK);
+  EXPECT_EQ(naive().selective_scan.configuration(&problem, LRNNX_FORWARD, text, sizeof text), LRNNX_OK);
   EXPECT_STREQ(text, "");
   problem.configuration = "threads=1";
-  EXPECT_EQ(naive().selective_scan_configuration(&problem, LRNNX_FORWARD, text, sizeof text), LRNNX_INVALID_ARGUMENT);
+  EXPECT_EQ(naive().selective_scan.configuration(&problem, LRNNX_FORWARD, text, sizeof text), LRNNX_INVALID_ARGUMENT);
   EXPECT_NE(std::string(naive().last_error()).find("threads=1"), std::string::npos);
 }
 
@@ -133,7 +133,7 @@ TEST(Naive, RefusesWhatTheOperatorDoesNotDefine) {
   lrnnx_selective_scan_problem problem = huge();
   problem.groups = 3;
   lrnnx_memory memory{};
-  EXPECT_EQ(naive().selective_scan_memory(&problem, LRNNX_FORWARD, &memory), LRNNX_INVALID_ARGUMENT);
+  EXPECT_EQ(naive().selective_scan.memory(&problem, LRNNX_FORWARD, &memory), LRNNX_INVALID_ARGUMENT);
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ lrnnx_status tired_forward(const lrnnx_selective_scan_problem* problem, const lr
 
 TEST(Runner, WhatFailsInTheSecondCacheStateLeavesTheRowOfTheFirst) {
   Library tired = linked_library();
-  tired.selective_scan_forward = tired_forward;
+  tired.selective_scan.forward = tired_forward;
   RunOptions options = quick();
   options.check = false;
   options.states = {CacheState::cold, CacheState::warm};
@@ -158,7 +158,7 @@ TEST(Runner, WhatIsTimedIsHeldAgainstWhatWasChecked) {
       {lazy_forward<Laziness::scribbles_when_timed>, "while it was timed it wrote outside out"}};
   for (const auto& [forward, reason] : kCases) {
     Library lazy = linked_library();
-    lazy.selective_scan_forward = forward;
+    lazy.selective_scan.forward = forward;
     launches_left = 2;  // the check and its rerun
     const std::vector<Row> rows = Runner(options, {}, {&lazy}).run(tiny());
     ASSERT_EQ(rows.size(), 1u);
@@ -182,7 +182,7 @@ const Library& noted() {
   static const Library library = [] {
     Library made = linked_library();
     made.name = std::string(1, name);
-    made.selective_scan_forward = noted_forward<name>;
+    made.selective_scan.forward = noted_forward<name>;
     return made;
   }();
   return library;
@@ -218,12 +218,12 @@ TEST(Runner, TimesTheImplementationsOfAProblemInTurns) {
 
 TEST(Runner, WhatOneImplementationDoesWrongCostsTheOthersNothing) {
   Library refusing = noted<'b'>();
-  refusing.selective_scan_forward = [](const lrnnx_selective_scan_problem*, const lrnnx_selective_scan_forward_args*) {
+  refusing.selective_scan.forward = [](const lrnnx_selective_scan_problem*, const lrnnx_selective_scan_forward_args*) {
     return LRNNX_CUDA_ERROR;
   };
   Library wrong = linked_library();
   wrong.name = "c";
-  wrong.selective_scan_forward = [](const lrnnx_selective_scan_problem* problem,
+  wrong.selective_scan.forward = [](const lrnnx_selective_scan_problem* problem,
                                     const lrnnx_selective_scan_forward_args* args) {
     const lrnnx_status status = lrnnx_selective_scan_forward(problem, args);
     static_cast<float*>(args->out.data)[0] += 1;

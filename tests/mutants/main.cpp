@@ -1,20 +1,19 @@
 // lrnnx-mutants: does the checker catch every planted fault, and pass what is right? Runs suites against the plain scan
-// of scan.cpp with one fault after the other, prints a table, and fails if a fault is missed or a right scan is blamed.
-//
-//   lrnnx-mutants [--rights SEEDS] [SUITE ...]      by default check-quick and check-exact
-//
-// --rights checks no fault, but the plain scan and the linked library with the seeds 0 to SEEDS - 1.
+// with one fault after the other, prints a table, and fails if a fault is missed or a right scan is blamed.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "harness/backend.h"
 #include "harness/check.h"
+#include "harness/error.h"
 #include "harness/fill.h"
 #include "harness/suite.h"
 #include "tests/mutants/scan.h"
@@ -24,7 +23,7 @@ namespace {
 
 using mutants::Bug;
 
-enum class Where { anywhere, backward, halves };
+enum class Where { anywhere, backward, halves, cuda };
 
 struct Fault {
   Bug bug;
@@ -41,10 +40,11 @@ const Library& mutant() {
   static const Library library = [] {
     Library made = linked_library();
     made.name = "the scan of lrnnx-mutants";
-    made.selective_scan_memory = mutants::memory;
-    made.selective_scan_configuration = mutants::configuration;
-    made.selective_scan_forward = mutants::forward;
-    made.selective_scan_backward = mutants::backward;
+    made.selective_scan = {.memory = mutants::memory,
+                           .configuration = mutants::configuration,
+                           .configuration_keys = mutants::configuration_keys,
+                           .forward = mutants::forward,
+                           .backward = mutants::backward};
     return made;
   }();
   return library;
@@ -69,76 +69,96 @@ double worst_rho(const CheckResult& result) {
   return worst;
 }
 
+// In the order of a hash, and each fill in turn, so that every variant and whatever only some inputs show comes early.
+std::vector<Problem> shuffled(std::vector<Problem> problems) {
+  std::ranges::sort(problems, {}, [](const Problem& problem) { return hash_text(to_string(problem)); });
+  std::map<std::string, std::vector<Problem>> of_fill;
+  for (const Problem& problem : problems) of_fill[problem.fill].push_back(problem);
+  std::vector<Problem> order;
+  for (size_t turn = 0; order.size() < problems.size(); ++turn)
+    for (const auto& [fill, those] : of_fill)
+      if (turn < those.size()) order.push_back(those[turn]);
+  return order;
+}
+
 class Hunt {
  public:
-  explicit Hunt(bool rights_only) : rights_only_(rights_only) {}
+  Hunt(Backend& backend, bool rights_only) : backend_(backend) {
+    for (const Fault& fault : kFaults)
+      if (!rights_only && fault.bug != Bug::none && (fault.where != Where::cuda || backend.name() == "cuda"))
+        faults_.push_back(fault);
+  }
 
   void run(const std::string& suite, uint64_t seed) {
     Selection selection;
     selection.suite = suite;
-    selection.backend = "cpu";
+    selection.backend = backend_.name();
     selection.seed = seed;
-    std::vector<Problem> problems = select_problems(selection);
-    // Shuffled, so that every variant comes early.
-    std::ranges::sort(problems, {}, [](const Problem& candidate) { return hash_text(to_string(candidate)); });
-    for (const Problem& problem : problems) {
-      const CheckResult right = checker_.check(problem, backend("cpu"));
-      if (right.status == Status::skipped) continue;
-      ran_ += 2;
+    for (const Problem& problem : shuffled(select_problems(selection))) {
+      std::vector<Fault> wanted;
+      std::ranges::copy_if(faults_, std::back_inserter(wanted),
+                           [&](const Fault& fault) { return is_wanted(fault, problem); });
+      if (wanted.empty() && !faults_.empty()) continue;
       // Where a right scan fails, a fault proves nothing.
-      const bool sound = passes_right(right, problem);
-      if (sound && !rights_only_)
-        for (const Fault& fault : kFaults) try_fault(fault, suite, problem);
+      if (!passes_right(problem)) continue;
+      for (const Fault& fault : wanted) try_fault(fault, suite, problem);
     }
   }
 
   int report() const {
-    int missed = 0;
-    if (!rights_only_) {
+    size_t missed = 0;
+    if (!faults_.empty())
       fmt::print(
           "| fault | caught by | in | worst ρ, or what else is wrong | first problem that shows it "
           "|\n|---|---|---|---|---|\n");
-      for (const Fault& fault : kFaults) {
-        if (fault.bug == Bug::none) continue;
-        const auto found = seen_.find(fault.bug);
-        const Sighting seen = found == seen_.end() ? Sighting{} : found->second;
-        missed += seen.caught == 0;
-        fmt::print("| {} | {} | {} | {} | {} |\n", fault.text, seen.caught ? seen.suite : "**nothing**",
-                   fmt::format("{} of {}", seen.caught, seen.problems),
-                   seen.rho > 1  ? fmt::format("{:.3g}", seen.rho)
-                   : seen.caught ? first_line(seen.reason)
-                                 : "",
-                   seen.caught ? "`" + seen.line + "`" : "");
-      }
+    for (const Fault& fault : faults_) {
+      const auto found = seen_.find(fault.bug);
+      const Sighting seen = found == seen_.end() ? Sighting{} : found->second;
+      missed += seen.caught == 0;
+      fmt::print("| {} | {} | {} | {} | {} |\n", fault.text, seen.caught ? seen.suite : "**nothing**",
+                 fmt::format("{} of {}", seen.caught, seen.problems),
+                 seen.rho > 1  ? fmt::format("{:.3g}", seen.rho)
+                 : seen.caught ? first_line(seen.reason)
+                               : "",
+                 seen.caught ? "`" + seen.line + "`" : "");
     }
-    fmt::print("{} right results checked, {} blamed; {} of {} faults missed\n", ran_, blamed_, missed,
-               rights_only_ ? 0 : std::size(kFaults) - 1);
+    fmt::print("{}{} ({}): {} right results checked, {} blamed", faults_.empty() ? "" : "\n", backend_.name(),
+               backend_.device_name(), ran_, blamed_);
+    if (!faults_.empty()) fmt::print("; {} of {} faults missed", missed, faults_.size());
+    fmt::print("\n");
     return missed == 0 && blamed_ == 0 && ran_ > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
   }
 
  private:
-  bool passes_right(const CheckResult& library, const Problem& problem) {
-    mutants::plant(Bug::none);
-    const CheckResult plain = checker_.check(problem, backend("cpu"), mutant());
-    bool sound = true;
-    for (const auto& [who, result] : {std::pair{"the library", &library}, std::pair{"the plain scan", &plain}}) {
-      if (!is_fault(*result)) continue;
-      sound = false;
+  bool is_wanted(const Fault& fault, const Problem& problem) const {
+    const auto found = seen_.find(fault.bug);
+    if (found != seen_.end() && found->second.caught >= kEnough) return false;
+    if (fault.where == Where::backward && problem.direction != "backward") return false;
+    return fault.where != Where::halves || storage_of(problem.dtype) != Storage::f32;
+  }
+
+  // Whether the library and the plain scan were run and not blamed.
+  bool passes_right(const Problem& problem) {
+    const auto passes = [&](const char* who, const Library& library) {
+      const CheckResult result = checker_.check(problem, backend_, library);
+      if (result.status == Status::skipped) return false;
+      ++ran_;
+      if (!is_fault(result)) return true;
       ++blamed_;
-      fmt::print("right, but {}: {}, {}\n  {}\n", to_string(result->status), who, to_string(problem), result->reason);
-    }
-    return sound;
+      fmt::print("right, but {}: {}, {}\n  {}\n", to_string(result.status), who, to_string(problem), result.reason);
+      return false;
+    };
+    mutants::plant(Bug::none);
+    const bool sound = passes("the library", linked_library());
+    return passes("the plain scan", mutant()) && sound;
   }
 
   void try_fault(const Fault& fault, const std::string& suite, const Problem& problem) {
     Sighting& seen = seen_[fault.bug];
-    if (fault.bug == Bug::none || seen.caught >= kEnough) return;
-    if (fault.where == Where::backward && problem.direction != "backward") return;
-    if (fault.where == Where::halves && storage_of(problem.dtype) == Storage::f32) return;
     mutants::plant(fault.bug);
-    // What shows in the eleventh launch takes ten reruns.
-    CheckResult result =
-        (fault.bug == Bug::eleventh_launch ? patient_ : checker_).check(problem, backend("cpu"), mutant());
+    // What shows in the eleventh launch, or by chance, takes ten reruns.
+    const bool takes_reruns = fault.bug == Bug::eleventh_launch || fault.bug == Bug::cuda_atomics;
+    const CheckResult result = (takes_reruns ? patient_ : checker_).check(problem, backend_, mutant());
     ++seen.problems;
     if (!is_fault(result)) return;
     seen.rho = std::max(seen.rho, worst_rho(result));
@@ -148,24 +168,38 @@ class Hunt {
     seen.reason = result.reason;
   }
 
-  bool rights_only_;
+  Backend& backend_;
+  std::vector<Fault> faults_;  // that are looked for
   Checker checker_, patient_{CheckOptions{.reruns = 10}};
   std::map<Bug, Sighting> seen_;
   int ran_ = 0, blamed_ = 0;
 };
 
-int run(const std::vector<std::string>& arguments) {
-  std::vector<std::string> suites;
-  std::optional<uint64_t> seeds;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] == "--rights" && i + 1 < arguments.size())
-      seeds = parse_seed(arguments[++i], "--rights");
-    else
-      suites.push_back(arguments[i]);
+int run(int argc, char** argv) {
+  CLI::App app(
+      "lrnnx-mutants: does the checker catch every fault that is planted in a plain scan, and pass what is right?",
+      "lrnnx-mutants");
+  std::vector<std::string> suites = {"check-quick", "check-exact"};
+  std::string backend_name = "cpu";
+  uint64_t seeds = 0, first_seed = 0;
+  app.add_option("SUITE", suites, "Where to look for the faults, one suite after the other")->capture_default_str();
+  app.add_option("--backend", backend_name, "Where the scans run: " + join_or(backend_names()))->capture_default_str();
+  app.add_option("--rights", seeds, "Plant nothing: check the plain scan and the library with so many seeds")
+      ->check(CLI::Range(1, 1000000));
+  app.add_option("--first-seed", first_seed, "The only seed, or the first of --rights")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // or --help
+    return app.exit(error) == 0 ? EXIT_SUCCESS : static_cast<int>(ExitCode::usage);
   }
-  if (suites.empty()) suites = {"check-quick", "check-exact"};
-  Hunt hunt(seeds.has_value());
-  for (uint64_t seed = 0; seed < seeds.value_or(1); ++seed)
+
+  Backend& chosen = backend(backend_name);
+  if (const auto reason = chosen.unavailable()) {
+    fmt::print("skipped: {}\n", *reason);
+    return static_cast<int>(ExitCode::nothing_ran);
+  }
+  Hunt hunt(chosen, seeds > 0);
+  for (uint64_t seed = first_seed; seed < first_seed + std::max<uint64_t>(seeds, 1); ++seed)
     for (const std::string& suite : suites) hunt.run(suite, seed);
   return hunt.report();
 }
@@ -175,9 +209,9 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   try {
-    return lrnnx::bench::run(std::vector<std::string>(argv + 1, argv + argc));
+    return lrnnx::bench::run(argc, argv);
   } catch (const std::exception& error) {
     fmt::print(stderr, "lrnnx-mutants: {}\n", error.what());
-    return 2;
+    return static_cast<int>(lrnnx::bench::ExitCode::usage);
   }
 }
