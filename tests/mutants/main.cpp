@@ -50,9 +50,6 @@ const Library& mutant() {
   return library;
 }
 
-// A fault that so many problems have shown is not looked for any more.
-constexpr int kEnough = 5;
-
 struct Sighting {
   int problems = 0, caught = 0;
   std::string suite, line, reason;  // of the first
@@ -83,7 +80,7 @@ std::vector<Problem> shuffled(std::vector<Problem> problems) {
 
 class Hunt {
  public:
-  Hunt(Backend& backend, bool rights_only) : backend_(backend) {
+  Hunt(Backend& backend, bool rights_only, int enough) : backend_(backend), enough_(enough) {
     for (const Fault& fault : kFaults)
       if (!rights_only && fault.bug != Bug::none && (fault.where != Where::cuda || backend.name() == "cuda"))
         faults_.push_back(fault);
@@ -132,7 +129,7 @@ class Hunt {
  private:
   bool is_wanted(const Fault& fault, const Problem& problem) const {
     const auto found = seen_.find(fault.bug);
-    if (found != seen_.end() && found->second.caught >= kEnough) return false;
+    if (found != seen_.end() && found->second.caught >= enough_) return false;
     if (fault.where == Where::backward && problem.direction != "backward") return false;
     return fault.where != Where::halves || storage_of(problem.dtype) != Storage::f32;
   }
@@ -169,6 +166,7 @@ class Hunt {
   }
 
   Backend& backend_;
+  int enough_;
   std::vector<Fault> faults_;  // that are looked for
   Checker checker_, patient_{CheckOptions{.reruns = 10}};
   std::map<Bug, Sighting> seen_;
@@ -182,8 +180,12 @@ int run(int argc, char** argv) {
   std::vector<std::string> suites = {"check-quick", "check-exact"};
   std::string backend_name = "cpu";
   uint64_t seeds = 0, first_seed = 0;
+  int enough = 5;
   app.add_option("SUITE", suites, "Where to look for the faults, one suite after the other")->capture_default_str();
   app.add_option("--backend", backend_name, "Where the scans run: " + join_or(backend_names()))->capture_default_str();
+  app.add_option("--enough", enough, "A fault that so many problems have shown is not looked for any further")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   app.add_option("--rights", seeds, "Plant nothing: check the plain scan and the library with so many seeds")
       ->check(CLI::Range(1, 1000000));
   app.add_option("--first-seed", first_seed, "The only seed, or the first of --rights")->capture_default_str();
@@ -198,7 +200,7 @@ int run(int argc, char** argv) {
     fmt::print("skipped: {}\n", *reason);
     return static_cast<int>(ExitCode::nothing_ran);
   }
-  Hunt hunt(chosen, seeds > 0);
+  Hunt hunt(chosen, seeds > 0, enough);
   for (uint64_t seed = first_seed; seed < first_seed + std::max<uint64_t>(seeds, 1); ++seed)
     for (const std::string& suite : suites) hunt.run(suite, seed);
   return hunt.report();
