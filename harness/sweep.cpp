@@ -226,8 +226,9 @@ std::vector<Problem> share_of(const std::vector<Problem>& problems, const Shard&
   if (shard.count == 1) return problems;
   const std::vector<std::vector<Problem>> contests = contests_of(problems);
   std::vector<Problem> share;
-  for (size_t i = static_cast<size_t>(shard.index - 1); i < contests.size(); i += static_cast<size_t>(shard.count))
-    share.insert(share.end(), contests[i].begin(), contests[i].end());
+  for (size_t i = 0; i < contests.size(); ++i)
+    if (static_cast<int64_t>(i / kDealtTogether) % shard.count == shard.index - 1)
+      share.insert(share.end(), contests[i].begin(), contests[i].end());
   return share;
 }
 
@@ -403,7 +404,7 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command
       ->add_option_function<std::string>(
           "--shard", [options](const std::string& text) { options->shard = parse_shard(text); },
-          "Only every COUNT-th problem, beginning with the INDEX-th; see merge")
+          "Only every COUNT-th pair of problems, beginning with the INDEX-th; see merge")
       ->type_name("INDEX/COUNT");
   command
       ->add_option("--devices", flags->devices,

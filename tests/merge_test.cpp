@@ -38,11 +38,11 @@ std::string refusal(const Results& one, const Results& other) {
 }
 
 TEST(Merge, ShardsInAnyOrderBecomeTheSweepThatWasSplit) {
-  const Results merged = merge({{"2", results_of({"b", "e"}, {{2, 3}})},
-                                {"3", results_of({"c"}, {{3, 3}})},
-                                {"1", results_of({"a", "d"}, {{1, 3}})}},
+  const Results merged = merge({{"2", results_of({"c", "d", "i"}, {{2, 3}})},
+                                {"3", results_of({"e", "f"}, {{3, 3}})},
+                                {"1", results_of({"a", "b", "g", "h"}, {{1, 3}})}},
                                false);
-  EXPECT_EQ(keys_of(merged), keys_of(results_of({"a", "b", "c", "d", "e"})));
+  EXPECT_EQ(keys_of(merged), keys_of(results_of({"a", "b", "c", "d", "e", "f", "g", "h", "i"})));
   EXPECT_TRUE(merged.complete);
   EXPECT_TRUE(missing_shards(merged).empty());
 }
