@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -404,6 +405,23 @@ TEST(CliCheck, JsonHasEveryTensorOfEveryProblem) {
       EXPECT_LE(tensor.at("rho"), 1);
     }
   }
+}
+
+TEST(CliCheck, EveryKeyOfTheFileIsDocumented) {
+  const std::string documentation = read_text(LRNNX_SOURCE_DIR "/harness/checking.md");
+  const std::string library = "--library '" LRNNX_BINARY_DIR "/lib/tests/wrong_numbers.so'";
+  const Json json = Json::parse(run_program("check --json - " + problem() + library).out);
+  const std::function<void(const Json&)> expect_documented = [&](const Json& value) {
+    if (!value.is_structured()) return;
+    for (const auto& [key, member] : value.items()) {
+      EXPECT_TRUE(value.is_array() || has(documentation, '`' + key + '`')) << key;
+      if (key != "environment" && key != "summary") expect_documented(member);
+    }
+  };
+  expect_documented(json);
+  EXPECT_FALSE(json.at("results").at(1).at("tensors").at(0).at("extents").empty());
+  EXPECT_TRUE(has(documentation, "\"schema\": " + json.at("schema").dump()));
+  EXPECT_TRUE(has(documentation, "\"schema_version\": " + json.at("schema_version").dump()));
 }
 
 TEST(CliCheck, JsonToStdoutIsNothingButJson) {
