@@ -142,7 +142,10 @@ std::vector<std::string> missing_shards(const Results& results) {
 
 void add_merge_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("merge", "Join the results of the shards of a sweep, or of several sweeps");
+  CLI::App* command = app.add_subcommand(
+      "merge",
+      "Join the results of the shards of a sweep, or of several sweeps\n"
+      "A shard that is missing is named; what is there is joined, marked as incomplete, and the exit code is 0.");
   command->add_option("RESULTS", flags->inputs, "JSON of sweeps")->required()->type_name("FILE...");
   command->add_option("-o,--output", flags->output, "JSON of all of them; - is stdout")
       ->required()

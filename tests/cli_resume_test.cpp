@@ -204,10 +204,10 @@ TEST(CliSweepPlan, ShardsTogetherAreTheWholeAndApartShareNothing) {
   }
   EXPECT_EQ(std::set<std::string>(together.begin(), together.end()).size(), 60u);
   EXPECT_EQ(together.size(), 60u);
-  for (const char* wrong : {"0/3", "4/3", "1", "a/b", "1/0"}) {
+  for (const char* wrong : {"0/3", "4/3", "1", "a/b", "1/0", "''"}) {
     const ProgramResult result = run_program(std::string("sweep --dry-run --shard ") + wrong);
     EXPECT_EQ(result.exit_code, 2) << wrong;
-    EXPECT_NE(result.err.find("shard"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("expected INDEX/COUNT"), std::string::npos) << result.err;
   }
 }
 

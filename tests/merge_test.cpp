@@ -85,6 +85,10 @@ TEST(Merge, RefusesTheSameProblemTwice) {
     EXPECT_NE(message.find(word), std::string::npos) << message;
 }
 
+TEST(CliMerge, HelpSaysWhatAMissingShardMeans) {
+  EXPECT_NE(run_program("merge --help").out.find("incomplete"), std::string::npos);
+}
+
 TEST(CliMerge, ShardsRunApartAndJoinedAreTheRowsOfTheWholeSweep) {
   const TemporaryDirectory directory;
   const std::string selection =

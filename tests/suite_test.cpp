@@ -247,7 +247,7 @@ TEST(Selection, UnknownNamesAreRefused) {
   EXPECT_NE(refusal([&] { select_problems(selection); }).find("AXIS=VALUES"), std::string::npos);
   selection = of_line("");
   selection.backend = "gpu";
-  EXPECT_NE(refusal([&] { select_problems(selection); }).find("cpu or cuda"), std::string::npos);
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("cpu, cuda or all"), std::string::npos);
   selection = {};
   selection.suite = "no-such-suite";
   EXPECT_NE(refusal([&] { select_problems(selection); }).find("no-such-suite.json"), std::string::npos);
