@@ -2,16 +2,17 @@
 #include "harness/check_command.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 
 #include "harness/check.h"
@@ -24,6 +25,8 @@
 #include "harness/junit.h"
 #include "harness/list.h"
 #include "harness/output.h"
+#include "harness/progress.h"
+#include "harness/signals.h"
 #include "harness/suite.h"
 #include "harness/worker.h"
 #include "reference/self_test.h"
@@ -43,6 +46,7 @@ struct Flags {
   double patience_seconds = kPatienceSeconds;
   std::string json, junit;
   bool verbose = false, fail_fast = false, quiet = false, list_fills = false, list_shapes = false, self_test = false;
+  bool in_process = false;  // no child process: for a debugger
 };
 
 const Comparison* worst_tensor(const CheckResult& result) {
@@ -69,34 +73,46 @@ std::string status_text(Status status) {
   return to_string(status);
 }
 
-// Checks problems in this process, or those of a library of --library in a child of its own.
+// Checks what is linked in by one child process, and each library of --library by one of its own, so that a crash costs
+// its own problem and nothing else. Or all of it in this process.
 class Checkers {
  public:
-  Checkers(const CheckOptions& options, std::span<const Implementation> implementations, double patience_seconds)
-      : implementations_(implementations), own_(options) {
-    Worker::Options worker;
-    worker.check = options;
-    worker.patience_seconds = patience_seconds;
-    for (const Implementation& implementation : implementations) {
-      if (!implementation.file || !implementation.error.empty()) continue;
-      worker.library = implementation.file;
-      workers_[implementation.name] = std::make_unique<Worker>(worker);
-    }
+  Checkers(const Flags& flags, std::span<const Implementation> implementations)
+      : flags_(flags), implementations_(implementations) {
+    if (!flags.in_process) return;
+    own_.emplace(flags.options);
+    for (const Implementation& implementation : implementations)
+      if (implementation.file && implementation.error.empty())
+        libraries_.push_back(&load_library(*implementation.file));
   }
 
-  CheckResult check(const Problem& problem) {
+  // Nothing if a signal came before there was a result.
+  std::optional<CheckResult> check(const Problem& problem) {
     const Implementation& implementation = find_implementation(implementations_, implementation_of(problem));
     if (!implementation.error.empty()) return broken_check(problem, implementation.error);
-    if (implementation.file) return workers_.at(implementation.name)->check(problem);
-    for (const Library* library : linked_libraries())
-      if (library->name == implementation.name) return own_.check(problem, backend(problem.backend), *library);
-    return broken_check(problem, "is not linked in");
+    if (!own_) return worker_of(implementation).check(problem);
+    const auto library = std::ranges::find(libraries_, implementation.name, &Library::name);
+    return own_->check(problem, backend(problem.backend), **library);
   }
 
  private:
+  Worker& worker_of(const Implementation& implementation) {
+    std::unique_ptr<Worker>& worker = workers_[implementation.file ? implementation.name : ""];
+    if (!worker) {
+      Worker::Options options;
+      options.check = flags_.options;
+      options.patience_seconds = flags_.patience_seconds;
+      options.library = implementation.file;
+      worker = std::make_unique<Worker>(options);
+    }
+    return *worker;
+  }
+
+  const Flags& flags_;
   std::span<const Implementation> implementations_;
-  Checker own_;
-  std::map<std::string, std::unique_ptr<Worker>> workers_;
+  std::vector<const Library*> libraries_ = linked_libraries();
+  std::optional<Checker> own_;                              // in this process
+  std::map<std::string, std::unique_ptr<Worker>> workers_;  // by library; "": linked in
 };
 
 std::string repro_line(const CheckResult& result, const CheckOptions& options,
@@ -166,7 +182,7 @@ struct Summary {
   }
 };
 
-std::string summary_text(const std::vector<CheckResult>& results) {
+std::string summary_text(const std::vector<CheckResult>& results, double seconds) {
   std::vector<std::pair<std::string, Summary>> variants;  // in order of appearance
   std::map<std::string, int64_t> notes;                   // of skips and doubts
   std::map<Status, int64_t> totals;
@@ -211,10 +227,10 @@ std::string summary_text(const std::vector<CheckResult>& results) {
   for (const Status status : kStatuses) {
     text += fmt::format("{} {} {}", status == kStatuses[0] ? "" : ",", totals[status], to_string(status));
   }
-  return text + '\n';
+  return text + fmt::format("; {:.1f} s\n", seconds);
 }
 
-std::string json_text(const std::vector<CheckResult>& results) {
+std::string json_text(const std::vector<CheckResult>& results, bool complete) {
   std::map<Status, int64_t> counts;
   Json list = Json::array();
   for (const CheckResult& result : results) {
@@ -223,11 +239,9 @@ std::string json_text(const std::vector<CheckResult>& results) {
   }
   Json summary{{"problems", results.size()}};
   for (const Status status : kStatuses) summary[to_string(status)] = counts[status];
-  return Json{{"schema", kCheckSchema},
-              {"schema_version", kCheckSchemaVersion},
-              {"environment", environment()},
-              {"summary", summary},
-              {"results", list}}
+  return Json{{"schema", kCheckSchema},       {"schema_version", kCheckSchemaVersion},
+              {"environment", environment()}, {"complete", complete},
+              {"summary", summary},           {"results", list}}
              .dump(1) +
          '\n';
 }
@@ -264,10 +278,11 @@ ExitCode run_self_test(const Flags& flags) {
   return failed == 0 ? ExitCode::ok : ExitCode::wrong_numbers;
 }
 
-ExitCode run_check(Flags flags) {
-  if (flags.self_test) return run_self_test(flags);
-  if (flags.list_fills) return write_stdout(fills_text()), ExitCode::ok;
-  if (flags.list_shapes) return write_stdout(shapes_text()), ExitCode::ok;
+int run_check(Flags flags) {
+  if (flags.self_test) return static_cast<int>(run_self_test(flags));
+  if (flags.list_fills) return write_stdout(fills_text()), 0;
+  if (flags.list_shapes) return write_stdout(shapes_text()), 0;
+  const auto start = std::chrono::steady_clock::now();
   const std::vector<Implementation> implementations =
       find_implementations(flags.selection.libraries, flags.patience_seconds);
   const std::vector<Problem> problems = select_problems(flags.selection, implementations);
@@ -277,8 +292,9 @@ ExitCode run_check(Flags flags) {
   flags.options.reruns = flags.reruns.value_or(reruns_of_suite(flags.selection).value_or(default_reruns));
   flags.options.dump_all = !flags.selection.problems.empty();
   const bool text_to_stdout = flags.json != "-";
-  const bool live = !flags.quiet && ::isatty(STDERR_FILENO);
-  Checkers checkers(flags.options, implementations, flags.patience_seconds);
+  const StopOnSignal stop;
+  Checkers checkers(flags, implementations);
+  Progress progress(problems.size(), flags.quiet);
   std::vector<CheckResult> results;
   std::map<std::string, int64_t> faults;  // by variant
   const bool to_file = (!flags.json.empty() && flags.json != "-") || !flags.junit.empty();
@@ -294,12 +310,14 @@ ExitCode run_check(Flags flags) {
     }
   };
   for (const Problem& problem : problems) {
-    if (live)
-      write_stderr(live_line(fmt::format("[{}/{}] {}", results.size() + 1, problems.size(), to_string(problem))));
-    results.push_back(checkers.check(problem));
+    progress.start({problem});
+    progress.doing("checking");
+    std::optional<CheckResult> checked = checkers.check(problem);
+    progress.count();
+    if (!checked) break;
+    results.push_back(*std::move(checked));
     const CheckResult& result = results.back();
     const bool fault = is_fault(result.status);
-    if (live) write_stderr("\r\x1b[K");
     if (flags.verbose) say(line_of(result));
     if (fault) {
       const int64_t count = ++faults[row_name(problem)];
@@ -307,14 +325,15 @@ ExitCode run_check(Flags flags) {
     }
     const bool asked_for = flags.verbose || !flags.selection.problems.empty();
     if (result.status == Status::mistrusted && asked_for) say(fault_text(result, flags.options, implementations));
-    if (fault && flags.fail_fast) break;
+    if ((fault && flags.fail_fast) || stop.signal() != 0) break;
   }
-  if (!flags.quiet && results.size() < problems.size()) {
-    write_stderr(fmt::format("stopped by --fail-fast: {} of {} problems not run\n", problems.size() - results.size(),
+  const bool complete = results.size() == problems.size();
+  if (!flags.quiet && !complete)
+    write_stderr(fmt::format("stopped by {}: {} of {} problems not run\n",
+                             stop.signal() != 0 ? "a signal" : "--fail-fast", problems.size() - results.size(),
                              problems.size()));
-  }
   std::vector<Output> outputs;
-  if (!flags.json.empty()) outputs.push_back({flags.json, json_text(results)});
+  if (!flags.json.empty()) outputs.push_back({flags.json, json_text(results, complete)});
   if (!flags.junit.empty()) outputs.push_back({flags.junit, junit_text(results)});
   if (text_to_stdout && unwritten.empty()) {
     std::string text;
@@ -322,11 +341,12 @@ ExitCode run_check(Flags flags) {
       if (flags.verbose || count <= kFaultsShown) continue;
       text += fmt::format("{}: {} more like these (--verbose shows all)\n", variant, count - kFaultsShown);
     }
-    outputs.push_back({"-", text + summary_text(results)});
+    const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+    outputs.push_back({"-", text + summary_text(results, wall.count())});
   }
   write_outputs(std::move(outputs));
   if (!unwritten.empty()) throw SystemError(unwritten);
-  return exit_code_of(results);
+  return stop.signal() != 0 ? 128 + stop.signal() : static_cast<int>(exit_code_of(results));
 }
 
 }  // namespace
@@ -348,6 +368,7 @@ void add_check_command(CLI::App& app, int& exit_code) {
       ->check(whole_number(0, 1'000'000));
   add_patience_flag(*command, flags->patience_seconds);
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
+  command->add_flag("--in-process", flags->in_process, "Start no child process: for a debugger");
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
       ->type_name("FILE|-");
   command->add_option("--junit", flags->junit, "Also write every result to FILE as JUnit XML")->type_name("FILE");
@@ -365,8 +386,9 @@ void add_check_command(CLI::App& app, int& exit_code) {
   command->add_flag("-q,--quiet", flags->quiet, "No progress on stderr");
   command->footer(
       "Exit code: 0 fine, 1 wrong numbers, 2 usage, 3 CUDA or system error, 4 nothing passed."
-      "\n0 also if some were mistrusted or skipped beside those that passed: the counts say so.");
-  command->callback([flags, &exit_code] { exit_code = static_cast<int>(run_check(*flags)); });
+      "\n0 also if some were mistrusted or skipped beside those that passed: the counts say so."
+      "\n130 or 143 after SIGINT or SIGTERM, with what was checked until then.");
+  command->callback([flags, &exit_code] { exit_code = run_check(*flags); });
 }
 
 }  // namespace lrnnx::bench

@@ -52,6 +52,14 @@ std::vector<std::string> arguments(int argc, char** argv) {
   return words;
 }
 
+// Those that help mentions.
+std::vector<std::string> subcommand_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App* any) { return !any->get_group().empty(); }))
+    names.push_back(command->get_name());
+  return names;
+}
+
 void complain(const std::string& message) {
   write_stderr(fmt::format("{} {}\n", colored("error:", Color::red, stderr), message));
 }
@@ -76,12 +84,15 @@ int run_cli(int argc, char** argv) {
   add_worker_command(app, exit_code);
   try {
     app.parse(arguments(argc, argv));
-    if (app.get_subcommands().empty()) throw CLI::RequiredError("A subcommand");
+    if (app.get_subcommands().empty())
+      throw UsageError(fmt::format("a subcommand is missing: expected {}", join_or(subcommand_names(app))));
   } catch (const CLI::Success& asked) {  // --help, --version
     app.exit(asked);
     return static_cast<int>(ExitCode::ok);
   } catch (const CLI::ParseError& error) {
-    complain(error.what());
+    const bool unknown = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
+    complain(unknown ? fmt::format("unknown subcommand '{}': expected {}", argv[1], join_or(subcommand_names(app)))
+                     : error.what());
     write_stderr("lrnnx-bench --help lists what is allowed\n");
     return static_cast<int>(ExitCode::usage);
   } catch (const Error& error) {

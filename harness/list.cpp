@@ -45,9 +45,9 @@ std::vector<Listed> selected_variants(const std::vector<Implementation>& impleme
       if (std::ranges::find(names, variant.name()) == names.end()) names.push_back(variant.name());
       if (filter.empty() || glob_matches(filter, variant.name())) selected.push_back({implementation.name, variant});
     }
-  if (selected.empty()) {
-    throw UsageError(fmt::format("--filter '{}' matches no variant: {}", filter, join_or(names)));
-  }
+  if (selected.empty())
+    throw UsageError(fmt::format("--filter '{}' matches none of the {} variants, such as {}; without it list names all",
+                                 filter, names.size(), names.front()));
   return selected;
 }
 

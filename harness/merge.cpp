@@ -13,6 +13,7 @@
 #include "harness/files.h"
 #include "harness/output.h"
 #include "harness/sinks.h"
+#include "harness/sweep.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -123,9 +124,9 @@ Results merge(const std::vector<NamedResults>& parts, bool allow_mixed) {
   }
   std::map<int64_t, std::vector<std::vector<Json>>> problems;  // by the shard's index
   for (const NamedResults& part : parts) problems[part.results.shards[0].first] = problems_of(part.results);
-  for (size_t i = 0; merged.rows.size() < owners.size(); ++i)
+  for (size_t first = 0; merged.rows.size() < owners.size(); first += kDealtTogether)
     for (const auto& [index, of_shard] : problems)
-      if (i < of_shard.size()) take(of_shard[i]);
+      for (size_t i = first; i < std::min(first + kDealtTogether, of_shard.size()); ++i) take(of_shard[i]);
   return merged;
 }
 
@@ -141,7 +142,10 @@ std::vector<std::string> missing_shards(const Results& results) {
 
 void add_merge_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("merge", "Join the results of the shards of a sweep, or of several sweeps");
+  CLI::App* command = app.add_subcommand(
+      "merge",
+      "Join the results of the shards of a sweep, or of several sweeps\n"
+      "A shard that is missing is named; what is there is joined, marked as incomplete, and the exit code is 0.");
   command->add_option("RESULTS", flags->inputs, "JSON of sweeps")->required()->type_name("FILE...");
   command->add_option("-o,--output", flags->output, "JSON of all of them; - is stdout")
       ->required()

@@ -41,6 +41,15 @@ void Progress::finish(const nlohmann::ordered_json& row) {
                            row.at("verdict").get<std::string>(), problem, result));
 }
 
+void Progress::count() {
+  ++current_;
+  if (live_) return write_stderr("\r\x1b[K");  // what the caller prints begins on a line of its own
+  const auto now = std::chrono::steady_clock::now();
+  if (quiet_ || now - said_ < interval) return;
+  said_ = now;
+  write_stderr(fmt::format("{}[{}/{}{}]\n", label_, current_, total_, time_left()));
+}
+
 // ", 12 a minute, 3 min left", once there is something to go by.
 std::string Progress::time_left() const {
   const std::size_t finished = current_ - skipped_;

@@ -1,4 +1,5 @@
-// What a long run says on stderr: a line a result, and on a terminal also what is being done and how long it will take.
+// What a long run says on stderr: a line a result, or one now and then; and on a terminal also what is being done and
+// how long it will take.
 #pragma once
 
 #include <chrono>
@@ -21,6 +22,11 @@ class Progress {
   void doing(const char* phase);
   void finish(const nlohmann::ordered_json& row);
 
+  // Instead, for results too many to name each: one more is there. Where no line can be rewritten it says how far it is
+  // after each `interval`.
+  void count();
+  std::chrono::duration<double> interval{10};
+
  private:
   std::string time_left() const;
 
@@ -28,7 +34,7 @@ class Progress {
   std::string finished_;  // problem of the last row
   bool quiet_, live_;
   std::string label_, name_;  // of what is being done
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), said_ = begin_;
 };
 
 // "45 s", "12 min", "3 h 20 min"

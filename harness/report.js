@@ -10,6 +10,8 @@ const kAxes = ["seqlen", "batch", "dim", "dstate"];
 const kAxisNames = { seqlen: "time steps", batch: "sequences", dim: "channels", dstate: "states a channel" };
 // Okabe and Ito: told apart with every kind of colour vision.
 const kColors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a800"];
+// With the colours they tell more lines apart than those do alone: how Chart.js calls each, and what looks like it.
+const kMarks = [["circle", "●"], ["triangle", "▲"], ["rect", "■"], ["rectRot", "◆"], ["cross", "✚"], ["crossRot", "✖"], ["star", "✱"]];
 const charts = [];
 
 function element(tag, text, parent, attributes = {}) {
@@ -33,7 +35,9 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 function chart(parent, height, configure) {
   const frame = element("div", null, parent, { class: "chart", style: `height: ${height}px` });
   const canvas = element("canvas", null, frame, { role: "img" });
-  charts.push({ canvas, configure, drawn: null });
+  const entry = { canvas, configure, drawn: null };
+  charts.push(entry);
+  return entry;
 }
 
 function draw() {
@@ -73,6 +77,17 @@ function labels(lists) {
     is_variant(word) ? word.split(".").filter((_, i) => varies[i]).join(".") : word).join(" ") || lists[row][0]);
 }
 
+// By what `key` says of each; in the order of appearance.
+function grouped(list, key) {
+  const groups = new Map();
+  for (const item of list) {
+    const name = key(item);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(item);
+  }
+  return groups;
+}
+
 // Of ascending values those whose names would not lie on top of each other on a logarithmic axis.
 function apart(values) {
   const least = 0.06 * Math.log(values.at(-1) / values[0]);
@@ -82,31 +97,39 @@ function apart(values) {
   return kept;
 }
 
-function axis_chart(axis) {
-  const groups = new Map();
-  for (const row of timed) {
-    const key = words(row, [axis, "seed"]).join(" ");
-    if (!groups.has(key)) groups.set(key, []);
-    groups.get(key).push(row);
-  }
-  const lines = [...groups.values()].filter((group) => new Set(group.map((row) => row[axis])).size > 1);
-  if (lines.length === 0) return;
+// Below a chart, however many lines it has; a click on a name switches the datasets of that series.
+function legend(parent, entry, datasets, names) {
+  const list = element("div", null, parent, { class: "legend" });
+  names.forEach((name, series) => {
+    const { borderColor, mark } = datasets.find((set) => set.series === series);
+    const key = element("button", null, list, { type: "button", class: "key", "aria-pressed": "true" });
+    element("span", mark, key, { style: `color: ${borderColor}` });
+    element("span", name, key);
+    key.addEventListener("click", () => {
+      const shown = key.getAttribute("aria-pressed") !== "true";
+      key.setAttribute("aria-pressed", String(shown));
+      for (const set of datasets) if (set.series === series) set.hidden = !shown;
+      entry.drawn.update();
+    });
+  });
+}
+
+function lines_chart(parent, axis, lines) {
   const names = labels(lines.map((group) => words(group[0], [axis, "seed"])));
-  const parent = section(`Time against ${axis}`,
-    `Median of one launch against ${kAxisNames[axis]}; dashed: the floor, the least time that the measured rates of ` +
-    "the machine allow with cold caches. A row of the legend switches its lines.");
-  const datasets = lines.flatMap((group, i) => {
+  const datasets = lines.flatMap((group, series) => {
     const sorted = [...group].sort((a, b) => a[axis] - b[axis]);
-    const style = { borderColor: kColors[i % kColors.length], backgroundColor: kColors[i % kColors.length], borderWidth: 2 };
-    const measured = { ...style, label: names[i], pointRadius: 3,
+    const color = kColors[series % kColors.length];
+    const [pointStyle, mark] = kMarks[Math.floor(series / kColors.length) % kMarks.length];
+    const style = { series, mark, borderColor: color, backgroundColor: color };
+    const measured = { ...style, label: names[series], borderWidth: 2, pointRadius: 4, pointStyle,
       data: sorted.map((row) => ({ x: row[axis], y: row.median_ms, row })) };
     const floors = sorted.filter((row) => typeof row.floor_ms === "number");
-    const floor = { ...style, label: `${names[i]}: floor`, borderDash: [6, 4], borderWidth: 1, pointRadius: 0,
+    const floor = { ...style, label: `${names[series]}: floor`, borderDash: [6, 4], borderWidth: 1, pointRadius: 0,
       data: floors.map((row) => ({ x: row[axis], y: row.floor_ms, row })) };
     return floors.length ? [measured, floor] : [measured];
   });
   const values = [...new Set(lines.flat().map((row) => row[axis]))].sort((a, b) => a - b);
-  chart(parent, 380 + 22 * Math.min(lines.length, 12), () => ({
+  const entry = chart(parent, 420, () => ({
     type: "line",
     data: { datasets },
     options: {
@@ -120,21 +143,27 @@ function axis_chart(axis) {
         y: { type: "logarithmic", title: { display: true, text: "ms" } },
       },
       plugins: {
-        legend: {
-          position: "bottom",
-          labels: { filter: (item) => !item.text.endsWith(": floor") },
-          onClick: (event, item, legend) => {
-            const shown = legend.chart.isDatasetVisible(item.datasetIndex);
-            legend.chart.data.datasets.forEach((set, i) => {
-              if (set.label === item.text || set.label === `${item.text}: floor`) legend.chart.setDatasetVisibility(i, !shown);
-            });
-            legend.chart.update();
-          },
-        },
+        legend: { display: false },
         tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${item.parsed.y.toPrecision(4)} ms` } },
       },
     },
   }));
+  legend(parent, entry, datasets, names);
+}
+
+function axis_chart(axis) {
+  const groups = grouped(timed, (row) => words(row, [axis, "seed"]).join(" "));
+  const lines = [...groups.values()].filter((group) => new Set(group.map((row) => row[axis])).size > 1);
+  if (lines.length === 0) return;
+  const parent = section(`Time against ${axis}`,
+    `Median of one launch against ${kAxisNames[axis]}; dashed: the floor, the least time that the measured rates of ` +
+    "the machine allow with cold caches. A click on a name switches its lines.");
+  if (lines.length <= kColors.length) return lines_chart(parent, axis, lines);
+  // More than one can read at once: a chart for each direction and implementation.
+  for (const [title, some] of grouped(lines, ([row]) => `${row.direction} of ${row.implementation}`)) {
+    element("h3", title, parent);
+    lines_chart(parent, axis, some);
+  }
 }
 
 function bars(parent, names, values, { title, colors, mark, text }) {
@@ -187,8 +216,15 @@ function changes() {
       "Older median over newer one. Red: slower, green: faster by more than the threshold of " +
       `${(100 * change.compared.threshold).toPrecision(2)} % and the noise; grey: the same; orange: the samples cannot tell.` +
       (change.machines.length ? ` The machines differ: ${change.machines.join("; ")}.` : ""));
-    if (pairs.length === 0) element("p", "No problem is in both.", parent);
-    else
+    const lost = change.compared.pairs.filter((pair) => typeof pair.ratio !== "number");
+    if (change.compared.pairs.length === 0) element("p", "No problem is in both.", parent);
+    if (lost.length + change.compared.only_old.length > 0) {
+      element("p", "Had a time before, and has none now:", parent);
+      const list = element("ul", null, parent, { class: "lost" });
+      for (const pair of lost) element("li", `${pair.verdict}: ${pair.problem} cache=${pair.cache}`, list);
+      for (const key of change.compared.only_old) element("li", `not there: ${key}`, list);
+    }
+    if (pairs.length > 0)
       bars(parent, labels(pairs.map((pair) => [...pair.problem.split(" "), pair.cache])), pairs.map((pair) => 1 / pair.ratio), {
         title: "speed-up", mark: 1, colors: pairs.map((pair) => kVerdictColors[pair.verdict]),
         text: (i) => `${pairs[i].verdict} ${(1 / pairs[i].ratio).toFixed(3)} ` +
@@ -196,42 +232,55 @@ function changes() {
   }
 }
 
-// Worst error of each tensor of each variant, as a share of what is allowed.
+// How each variant's problems ended, and the worst error of each tensor, as a share of what is allowed.
 function parity() {
-  const checked = [...data.checks.flatMap((check) => check.data.results),
-    ...rows.filter((row) => row.check).map((row) => ({ problem: row.problem, tensors: row.check.tensors }))];
-  const worst = new Map();
-  const tensors = [];
-  for (const { problem, tensors: found } of checked) {
-    const implementation = problem.split(" ").find((word) => word.startsWith("implementation="));
-    const name = problem.split(" ")[0] + (implementation ? ` of ${implementation.split("=")[1]}` : "");
-    for (const tensor of found || []) {
-      const share = Number(tensor.rho ?? tensor.rel_l2 / tensor.tolerance);
-      if (!tensors.includes(tensor.name)) tensors.push(tensor.name);
-      if (!worst.has(name)) worst.set(name, {});
-      const before = worst.get(name)[tensor.name];
-      if (before === undefined || !(share <= before)) worst.get(name)[tensor.name] = share;
-    }
+  const kCounted = ["passed", "failed", "mistrusted", "error"];
+  const checked = data.checks.flatMap((check) => check.data.results)
+    .map(({ problem, status, tensors }) => ({ problem, status, tensors }));
+  // A row of a sweep may fail after its check; a time that cannot be true says nothing of the numbers.
+  for (const same of grouped(rows, (row) => `${row.source} ${row.problem}`).values()) {
+    const statuses = same.map((row) => (row.verdict === "invalid" && row.check ? row.check.status : row.verdict));
+    const status = ["failed", "error"].find((fault) => statuses.includes(fault)) ?? statuses[0];
+    checked.push({ problem: same[0].problem, status, tensors: same[0].check?.tensors });
   }
-  if (worst.size === 0) return;
+  const counted = checked.filter(({ status }) => kCounted.includes(status));
+  if (counted.length === 0) return;
+  const tensors = [...new Set(counted.flatMap((result) => (result.tensors ?? []).map((tensor) => tensor.name)))];
   const parent = section("Parity",
-    `Largest error against the fp64 reference over ${checked.length} problems, as a share of what is allowed: up to 1 passes.`);
+    `How ${counted.length} problems ended, and the largest error of each tensor against the fp64 reference, as a share ` +
+    "of what is allowed: up to 1 is right.");
   const table = element("table", null, element("div", null, parent, { class: "scroll" }), { id: "parity" });
   const head = element("tr", null, element("thead", null, table));
-  for (const text of ["variant", ...tensors]) element("th", text, head);
+  for (const text of ["variant", ...kCounted, ...tensors]) element("th", text, head);
   const body = element("tbody", null, table);
-  for (const [name, shares] of worst) {
+  const variant_of = ({ problem }) => {
+    const implementation = problem.split(" ").find((word) => word.startsWith("implementation="));
+    return problem.split(" ")[0] + (implementation ? ` of ${implementation.split("=")[1]}` : "");
+  };
+  for (const [name, results] of grouped(counted, variant_of)) {
     const line = element("tr", null, body);
     element("td", name, line);
+    for (const status of kCounted) {
+      const count = results.filter((result) => result.status === status).length;
+      const is_fault = count > 0 && (status === "failed" || status === "error");
+      element("td", String(count), line, { class: is_fault ? "number bad" : "number" });
+    }
     for (const tensor of tensors) {
-      const share = shares[tensor];
-      if (share === undefined) { element("td", "", line); continue; }
+      const shares = results.flatMap((result) => result.tensors ?? []).filter((found) => found.name === tensor).map(share_of);
+      if (shares.length === 0) { element("td", "", line); continue; }
+      const share = Math.max(...shares);
       // From green at a hundredth to yellow at 1; what fails is red.
       const hue = share <= 1 ? 140 - 80 * Math.min(1, Math.max(0, 1 + Math.log10(Math.max(share, 1e-9)) / 2)) : 0;
-      element("td", Number.isFinite(share) ? share.toPrecision(2) : String(share), line,
+      element("td", Number.isFinite(share) ? share.toPrecision(2) : "∞", line,
         { class: "heat", style: `background: hsl(${hue} 65% 65%)` });
     }
   }
+}
+
+// Infinity if it is no number: "inf" and "nan" are texts in JSON.
+function share_of(tensor) {
+  const share = Number(tensor.rho ?? NaN);
+  return Number.isFinite(share) ? share : Infinity;
 }
 
 function format(value) {

@@ -414,8 +414,11 @@ Grid grid_of(const Problem& problem, const Axes& overrides) {
 }
 
 std::vector<std::string> selected_backends(const std::string& flag) {
-  if (flag == "all") return backend_names();
-  return {std::string(backend(flag).name())};
+  std::vector<std::string> names = backend_names();
+  if (flag == "all") return names;
+  if (std::ranges::find(names, flag) != names.end()) return {flag};
+  names.push_back("all");
+  throw UsageError(fmt::format("--backend '{}': expected {}", flag, join_or(names)));
 }
 
 std::vector<Problem> filter_problems(std::vector<Problem> problems, const std::string& filter) {
@@ -428,8 +431,8 @@ std::vector<Problem> filter_problems(std::vector<Problem> problems, const std::s
     names.insert(name);
   }
   if (kept.empty()) {
-    throw UsageError(fmt::format("--filter '{}' matches none of the selected variants: {}", filter,
-                                 join_or(std::vector<std::string>(names.begin(), names.end()))));
+    throw UsageError(fmt::format("--filter '{}' matches none of the {} selected variants, such as {}; list names all",
+                                 filter, names.size(), *names.begin()));
   }
   return kept;
 }

@@ -199,11 +199,12 @@ void prepare_places(const SweepOptions& options) {
 }
 
 Shard parse_shard(const std::string& text) {
-  const size_t slash = text.find('/');
-  if (slash != std::string::npos) {
-    const Shard shard{parse_integer(text.substr(0, slash), "--shard"),
-                      parse_integer(text.substr(slash + 1), "--shard")};
-    if (shard.index >= 1 && shard.index <= shard.count) return shard;
+  try {
+    if (const size_t slash = text.find('/'); slash != std::string::npos) {
+      const Shard shard{parse_integer(text.substr(0, slash), ""), parse_integer(text.substr(slash + 1), "")};
+      if (shard.index <= shard.count) return shard;
+    }
+  } catch (const UsageError&) {  // says less
   }
   throw UsageError(fmt::format("--shard '{}': expected INDEX/COUNT with 1 <= INDEX <= COUNT, such as 2/4", text));
 }
@@ -233,8 +234,9 @@ std::vector<Problem> share_of(const std::vector<Problem>& problems, const Shard&
   if (shard.count == 1) return problems;
   const std::vector<std::vector<Problem>> contests = contests_of(problems);
   std::vector<Problem> share;
-  for (size_t i = static_cast<size_t>(shard.index - 1); i < contests.size(); i += static_cast<size_t>(shard.count))
-    share.insert(share.end(), contests[i].begin(), contests[i].end());
+  for (size_t i = 0; i < contests.size(); ++i)
+    if (static_cast<int64_t>(i / kDealtTogether) % shard.count == shard.index - 1)
+      share.insert(share.end(), contests[i].begin(), contests[i].end());
   return share;
 }
 
@@ -259,6 +261,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   executor.on_phase = [&](const char* phase) { progress.doing(phase); };
   const auto begin = std::chrono::steady_clock::now();
   size_t looked_at = 0;
+  bool anything_ran = false;
   for (const std::vector<Problem>& contest : contests_of(problems)) {
     looked_at += contest.size();
     std::vector<Problem> to_do;
@@ -287,6 +290,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
       for (const Problem& problem : to_do)
         journal->add(to_string(problem), rows_of(problem, rows), executor.ceilings());
     for (const Json& row : rows) {
+      anything_ran = anything_ran || verdict_of(row) != Verdict::skipped;
       results.rows.push_back(row);
       progress.finish(row);
     }
@@ -298,7 +302,8 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   add_speedups(results.rows);
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
   results.wall_time = with_total(take_wall_time(), wall.count());
-  if (!options.quiet) write_stderr(fmt::format("{}wall time {}\n", options.label, wall_time_text(results.wall_time)));
+  if (!options.quiet && anything_ran)
+    write_stderr(fmt::format("{}wall time {}\n", options.label, wall_time_text(results.wall_time)));
   results.ceilings = executor.ceilings();
   swept.signal = stop.signal();
   return swept;
@@ -319,6 +324,8 @@ int run_sweep(const SweepOptions& options) {
       find_implementations(options.selection.libraries, options.patience_seconds);
   const std::vector<Problem> all = select(options, implementations), problems = share_of(all, options.shard);
   if (options.dry_run) {
+    if (!options.json.empty() || !options.csv.empty() || !options.markdown.empty())
+      throw UsageError("--dry-run: there are no results for --json, --csv or --markdown; it prints the problems");
     std::string lines;
     for (const Problem& problem : problems) lines += to_string(problem) + '\n';
     write_stdout(lines);
@@ -369,7 +376,7 @@ int run_sweep(const SweepOptions& options) {
 void add_sweep_command(CLI::App& app, int& exit_code) {
   struct Flags {
     SweepOptions options;
-    bool cold = false, warm = false;
+    bool cold = false, warm = false, keep_going = false;
     std::string devices;
     std::string device_part;
   };
@@ -400,18 +407,20 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   add_patience_flag(*command, options->patience_seconds);
   add_duration_flag(*command, "--budget", options->budget_seconds, "Start no problem after so long, such as 60s or 2h");
-  command->add_flag("--fail-fast,!--keep-going", options->fail_fast,
-                    "Stop at the first fault (default: keep going; a fault costs only its own rows)");
+  CLI::Option* const fail_fast = command->add_flag("--fail-fast", options->fail_fast, "Stop at the first fault");
+  command->add_flag("--keep-going", flags->keep_going, "A fault costs only its own rows (default)")
+      ->excludes(fail_fast);
   command
       ->add_option("--journal", options->journal,
                    "Where each problem's result is written at once; default: beside --out or --json, until those are "
                    "complete")
       ->type_name("FILE");
-  command->add_flag("--resume", options->resume, "Continue the sweep that the journal is of");
+  CLI::Option* const resume =
+      command->add_flag("--resume", options->resume, "Continue the sweep that the journal is of");
   command
       ->add_option_function<std::string>(
           "--shard", [options](const std::string& text) { options->shard = parse_shard(text); },
-          "Only every COUNT-th problem, beginning with the INDEX-th; see merge")
+          "Only every COUNT-th pair of problems, beginning with the INDEX-th; see merge")
       ->type_name("INDEX/COUNT");
   command
       ->add_option("--devices", flags->devices,
@@ -420,8 +429,10 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
       ->type_name("all|N,N");
   command->add_option("--device-part", flags->device_part)->group("");  // which of them this process is for
   command->add_flag("--dry-run", options->dry_run, "Print the problems and run none");
-  command->add_flag("--profile", options->run.profile,
-                    "For a profiler: launch each problem once, in this process, unchecked and untimed");
+  command
+      ->add_flag("--profile", options->run.profile,
+                 "For a profiler: launch each problem once, in this process, unchecked and untimed")
+      ->excludes(resume);
   command->add_flag("--in-process", options->in_process, "Start no child process: for a debugger");
   command->add_option("--json", options->json,
                       "Write everything, with every sample, to this file; - is stdout, in the table's place");

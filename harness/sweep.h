@@ -18,10 +18,12 @@ class App;
 
 namespace lrnnx::bench {
 
-// The part of the problems that one of several machines does: every count-th, beginning with the index-th.
+// The part of the problems that one of several machines does: every count-th pair of contests, beginning with the
+// index-th. Pairs, because lists alternate forward and backward, and each machine should do as much of both.
 struct Shard {
   int64_t index = 1, count = 1;
 };
+inline constexpr size_t kDealtTogether = 2;
 
 struct SweepOptions {
   Selection selection;
@@ -53,7 +55,7 @@ struct Swept {
 Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, const std::string& journal,
             std::span<const Implementation> implementations);
 
-// The contests of the shard; none if there are more shards than contests.
+// The contests of the shard; none if there are more shards than pairs of contests.
 std::vector<Problem> share_of(const std::vector<Problem>& problems, const Shard& shard);
 
 // The gravest of the rows: wrong numbers or times, then a broken machine, then a refused argument; nothing_ran if all

@@ -115,7 +115,10 @@ class Child {
 
   CheckResult check(const Problem& problem) {
     tell("phase", "checking");
-    return checker_.check(problem, backend(problem.backend), loaded_ ? *loaded_ : linked_library());
+    for (const Library* library : libraries_)
+      if (library->name == implementation_of(problem))
+        return checker_.check(problem, backend(problem.backend), *library);
+    return broken_check(problem, "is not linked in");
   }
 
   Runner& runner() {
@@ -395,10 +398,11 @@ Worker::Rows Worker::broken() const {
   return rows;
 }
 
-CheckResult Worker::check(const Problem& problem) {
+std::optional<CheckResult> Worker::check(const Problem& problem) {
   contest_ = {problem};
   send({{"check", to_string(problem)}});
   const std::optional<Json> answer = receive();
+  if (!answer && lost_.empty()) return std::nullopt;
   if (!answer) return broken_check(problem, lost_);
   try {
     if (answer->contains("error")) return broken_check(problem, answer->at("error").get<std::string>());

@@ -69,8 +69,9 @@ class Worker {
   // Ceilings of the backend, before anything is loaded; nothing if it has none.
   void measure(const std::string& backend);
 
-  // As a Checker in the child says, or what befell it.
-  CheckResult check(const Problem& problem);
+  // As a Checker in the child says, or what befell it. Nothing if StopOnSignal has noted a signal and the child does
+  // not end the problem soon.
+  std::optional<CheckResult> check(const Problem& problem);
 
   // The variants of Options::library. Throws SystemError saying what is wrong with it, or what befell the child.
   std::vector<Variant> list();

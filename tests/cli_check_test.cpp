@@ -1,14 +1,21 @@
 // `lrnnx-bench list` and `check` from the outside: output, exit codes and messages of the real executable.
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "harness/backend.h"
 #include "harness/problem.h"
+#include "harness/progress.h"
 #include "harness/variants.h"
 #include "tests/run_program.h"
 
@@ -231,6 +238,126 @@ TEST(CliCheck, ASuiteMaySayHowOftenToRerun) {
   }
 }
 
+TEST(CliCheck, ASignalEndsItAfterTheProblemInFlightAndEverythingUntilThenIsWritten) {
+  const TemporaryDirectory directory;
+  const std::string json = directory / "check.json", xml = directory / "check.xml", out = directory / "out";
+  for (const auto& [signal, code] : {std::pair("INT", 130), {"TERM", 143}}) {
+    const std::string command = std::string("timeout --preserve-status --kill-after=60 --signal=") + signal + " 2 '" +
+                                LRNNX_BINARY_DIR + "/bin/lrnnx-bench' check " + problem() + "-a seqlen=1:9000 --json " +
+                                json + " --junit " + xml + " >" + out + " 2>&1";
+    const int status = std::system(command.c_str());
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), code);
+    const Json results = Json::parse(read_text(json));
+    const int checked = results.at("summary").at("problems");
+    EXPECT_GT(checked, 0);
+    EXPECT_EQ(results["summary"].at("passed"), checked) << "what was cut off counts for nothing";
+    EXPECT_EQ(results.at("complete"), false);
+    EXPECT_TRUE(has(read_text(xml), "tests=\"" + std::to_string(checked) + '"'));
+    EXPECT_TRUE(has(read_text(out), "stopped by a signal: " + std::to_string(9000 - checked) + " of 9000"));
+    EXPECT_TRUE(has(read_text(out), std::to_string(checked) + " problems: "));
+  }
+}
+
+// The first child of a process, once it has one.
+pid_t child_of(pid_t parent) {
+  const std::string task = std::to_string(parent);
+  for (int i = 0; i < 1000; ++i) {
+    std::istringstream children(read_text("/proc/" + task + "/task/" + task + "/children"));
+    if (pid_t child = 0; children >> child) return child;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return 0;
+}
+
+TEST(CliCheck, ACrashCostsItsOwnProblemAndTheRestGoesOn) {
+  const TemporaryDirectory directory;
+  const std::string json = directory / "check.json";
+  const pid_t pid = fork();
+  if (pid == 0) {
+    (void)!std::freopen("/dev/null", "w", stdout);
+    execl(LRNNX_BINARY_DIR "/bin/lrnnx-bench", "lrnnx-bench", "check", "--problem", kLine, "--axis", "seqlen=1:2000",
+          "--json", json.c_str(), "--quiet", static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  const pid_t child = child_of(pid);
+  ASSERT_NE(child, 0) << "kernels are checked in the process that keeps the results";
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  kill(child, SIGSEGV);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 3);
+  const Json results = Json::parse(read_text(json));
+  EXPECT_EQ(results.at("complete"), true);
+  EXPECT_EQ(results.at("summary").at("error"), 1);
+  EXPECT_EQ(results["summary"].at("passed"), 1999);
+  for (const Json& result : results.at("results")) {
+    if (result.at("status") == "passed") continue;
+    EXPECT_TRUE(has(result.at("reason"), "signal 11")) << result;
+  }
+}
+
+TEST(CliCheck, InProcessStartsNoChildEvenForALibrary) {
+  const std::string library = " --library '" LRNNX_BINARY_DIR "/lib/tests/wrong_numbers.so'";
+  const ProgramResult result = run_program("check --in-process " + problem() + library);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(has(result.out, "2 problems: 1 passed, 1 failed")) << result.out;
+}
+
+// What the program says to a terminal.
+std::string said_to_terminal(std::vector<std::string> words) {
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  winsize size{.ws_row = 24, .ws_col = 200, .ws_xpixel = 0, .ws_ypixel = 0};
+  int terminal = -1;
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
+  if (pid == 0) {
+    execv(LRNNX_BINARY_DIR "/bin/lrnnx-bench", arguments.data());
+    _exit(127);
+  }
+  std::string said;
+  char bytes[4096];
+  for (ssize_t count; (count = read(terminal, bytes, sizeof bytes)) > 0;)
+    said.append(bytes, static_cast<size_t>(count));
+  waitpid(pid, nullptr, 0);
+  close(terminal);
+  return said;
+}
+
+TEST(CliCheck, ATerminalHasALineOfProgressAndAPipeNoEscapes) {
+  const std::vector<std::string> words = {"lrnnx-bench", "check", "--problem", kLine, "--axis", "seqlen=1:30"};
+  const std::string live = said_to_terminal(words);
+  EXPECT_TRUE(has(live, "\r\x1b[K\x1b[?7l[1/30] checking selective_scan")) << live;
+  EXPECT_TRUE(has(live, "\r\x1b[K\x1b[?7l[30/30, ")) << live;
+  EXPECT_TRUE(has(live, " a minute, ")) << live;
+  EXPECT_TRUE(has(live, " left] checking")) << live;
+  EXPECT_TRUE(has(live, "30 problems: 30 passed")) << live;
+  std::vector<std::string> quiet = words;
+  quiet.push_back("--quiet");
+  EXPECT_FALSE(has(said_to_terminal(quiet), "30/30"));
+  const ProgramResult piped = run_program("check " + problem() + "-a seqlen=1:30");
+  EXPECT_EQ(piped.err, "") << "a short run has no progress to speak of";
+  EXPECT_FALSE(has(piped.out, "\x1b"));
+}
+
+TEST(Progress, APipeGetsALineNowAndThen) {
+  const auto said = [](bool quiet, std::chrono::seconds interval) {
+    Progress progress(3, quiet);
+    progress.interval = interval;
+    testing::internal::CaptureStderr();
+    for (int i = 0; i < 3; ++i) progress.count();
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string lines = said(false, std::chrono::seconds(0));
+  EXPECT_TRUE(lines.starts_with("[1/3, ")) << lines;
+  EXPECT_TRUE(has(lines, "\n[3/3, ")) << lines;
+  EXPECT_TRUE(has(lines, " a minute, 0 s left]\n")) << lines;
+  EXPECT_FALSE(has(lines, "\x1b")) << lines;
+  EXPECT_EQ(said(false, std::chrono::hours(1)), "");
+  EXPECT_EQ(said(true, std::chrono::seconds(0)), "");
+}
+
 TEST(CliCheck, LrnnxCheckIsCheck) {
   EXPECT_EQ(run_program(problem(), "lrnnx-check").exit_code, 0);
   EXPECT_EQ(run_program("--version", "lrnnx-check").out, run_program("--version").out);
@@ -250,6 +377,7 @@ TEST(CliCheck, VerbosePrintsOneLineAProblemThatReadsBack) {
     ++count;
   }
   EXPECT_EQ(count, 3);
+  EXPECT_TRUE(has(result.out, "0 error; ") && result.out.ends_with(" s\n")) << "how long it took";
 }
 
 TEST(CliCheck, JsonHasEveryTensorOfEveryProblem) {
@@ -277,6 +405,23 @@ TEST(CliCheck, JsonHasEveryTensorOfEveryProblem) {
       EXPECT_LE(tensor.at("rho"), 1);
     }
   }
+}
+
+TEST(CliCheck, EveryKeyOfTheFileIsDocumented) {
+  const std::string documentation = read_text(LRNNX_SOURCE_DIR "/harness/checking.md");
+  const std::string library = "--library '" LRNNX_BINARY_DIR "/lib/tests/wrong_numbers.so'";
+  const Json json = Json::parse(run_program("check --json - " + problem() + library).out);
+  const std::function<void(const Json&)> expect_documented = [&](const Json& value) {
+    if (!value.is_structured()) return;
+    for (const auto& [key, member] : value.items()) {
+      EXPECT_TRUE(value.is_array() || has(documentation, '`' + key + '`')) << key;
+      if (key != "environment" && key != "summary") expect_documented(member);
+    }
+  };
+  expect_documented(json);
+  EXPECT_FALSE(json.at("results").at(1).at("tensors").at(0).at("extents").empty());
+  EXPECT_TRUE(has(documentation, "\"schema\": " + json.at("schema").dump()));
+  EXPECT_TRUE(has(documentation, "\"schema_version\": " + json.at("schema_version").dump()));
 }
 
 TEST(CliCheck, JsonToStdoutIsNothingButJson) {
@@ -376,8 +521,9 @@ TEST(CliCheck, FailFastStopsAtTheFirstFault) {
 }
 
 TEST(Cli, UnknownFlagsAndCommandsAreUsageErrors) {
-  expect_usage_error("", {"subcommand"});
-  expect_usage_error("chekc", {"chekc"});
+  expect_usage_error("", {"subcommand", "list, check, sweep"});
+  expect_usage_error("chekc", {"unknown subcommand 'chekc'", "list, check, sweep"});
+  expect_usage_error("chekc --json x", {"unknown subcommand 'chekc'"});
   expect_usage_error("check --fast", {"--fast"});
   expect_usage_error("list extra", {"extra"});
   expect_usage_error("check --reruns -1", {"--reruns"});
@@ -387,9 +533,9 @@ TEST(Cli, UnknownFlagsAndCommandsAreUsageErrors) {
 }
 
 TEST(Cli, UnknownSelectionsAreUsageErrorsThatNameWhatIsAllowed) {
-  expect_usage_error("check --backend gpu", {"'gpu'", "cpu or cuda"});
+  expect_usage_error("check --backend gpu", {"'gpu'", "cpu, cuda or all"});
   expect_usage_error("check --suite no-such-suite", {"no-such-suite"});
-  expect_usage_error("check --filter '*.sideways.*'", {"'*.sideways.*'", ".forward."});
+  expect_usage_error("check --filter '*.sideways.*'", {"'*.sideways.*'", "none of the ", "list"});
   expect_usage_error("check -a length=3", {"length=3", "seqlen"});
   expect_usage_error("check -a seqlen=9:3", {"9:3", "FIRST:LAST"});
   expect_usage_error("check " + problem(" groups=3"), {"groups=3", "divisible"});

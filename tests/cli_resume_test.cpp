@@ -163,6 +163,37 @@ TEST(CliSweepPlan, EverySuiteOfTheRepositoryExpandsToProblems) {
   EXPECT_GE(suites, 8);
 }
 
+TEST(CliSweepPlan, FlagsThatContradictEachOtherAreRefused) {
+  for (const char* flags : {"--dry-run --json x.json", "--dry-run --csv x.csv", "--dry-run --markdown x.md",
+                            "--profile --resume --out x", "--fail-fast --keep-going"}) {
+    const ProgramResult result = run_program(std::string("sweep ") + flags + ' ' + kSelection);
+    EXPECT_EQ(result.exit_code, 2) << flags;
+    EXPECT_NE(result.err.find(std::string(flags).substr(0, 9)), std::string::npos) << result.err;
+  }
+}
+
+TEST(CliSweepPlan, WhatRunsNothingSaysNothingOfItsTime) {
+  const std::string selection = "sweep -p 'selective_scan.mamba.f32.forward.cpu batch=1 dim=1 seqlen=1 dstate=1' ";
+  EXPECT_EQ(run_program(selection + "--shard 2/2").err, "");
+  const ProgramResult skipped = run_program(selection + "-a options=B,C -a fill=init+gate_edges");
+  EXPECT_EQ(skipped.exit_code, 4);
+  EXPECT_EQ(skipped.err.find("wall time"), std::string::npos) << skipped.err;
+}
+
+TEST(CliSweepPlan, EveryShardHasAsManyForwardsAsBackwards) {
+  for (const int count : {2, 3, 4, 5}) {
+    for (int index = 1; index <= count; ++index) {
+      std::istringstream lines(run_program("sweep --dry-run -b cpu -a seqlen=1:20 -a dim=8 -a groups=1 --shard " +
+                                           std::to_string(index) + '/' + std::to_string(count))
+                                   .out);
+      int forward = 0, backward = 0;
+      for (std::string line; std::getline(lines, line);) ++(line.find(".forward.") != line.npos ? forward : backward);
+      EXPECT_GT(forward, 0);
+      EXPECT_EQ(forward, backward) << index << '/' << count;
+    }
+  }
+}
+
 TEST(CliSweepPlan, ShardsTogetherAreTheWholeAndApartShareNothing) {
   std::multiset<std::string> together;
   for (const char* shard : {"1/3", "2/3", "3/3"}) {
@@ -173,10 +204,10 @@ TEST(CliSweepPlan, ShardsTogetherAreTheWholeAndApartShareNothing) {
   }
   EXPECT_EQ(std::set<std::string>(together.begin(), together.end()).size(), 60u);
   EXPECT_EQ(together.size(), 60u);
-  for (const char* wrong : {"0/3", "4/3", "1", "a/b", "1/0"}) {
+  for (const char* wrong : {"0/3", "4/3", "1", "a/b", "1/0", "''"}) {
     const ProgramResult result = run_program(std::string("sweep --dry-run --shard ") + wrong);
     EXPECT_EQ(result.exit_code, 2) << wrong;
-    EXPECT_NE(result.err.find("shard"), std::string::npos) << result.err;
+    EXPECT_NE(result.err.find("expected INDEX/COUNT"), std::string::npos) << result.err;
   }
 }
 

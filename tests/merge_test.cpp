@@ -38,11 +38,11 @@ std::string refusal(const Results& one, const Results& other) {
 }
 
 TEST(Merge, ShardsInAnyOrderBecomeTheSweepThatWasSplit) {
-  const Results merged = merge({{"2", results_of({"b", "e"}, {{2, 3}})},
-                                {"3", results_of({"c"}, {{3, 3}})},
-                                {"1", results_of({"a", "d"}, {{1, 3}})}},
+  const Results merged = merge({{"2", results_of({"c", "d", "i"}, {{2, 3}})},
+                                {"3", results_of({"e", "f"}, {{3, 3}})},
+                                {"1", results_of({"a", "b", "g", "h"}, {{1, 3}})}},
                                false);
-  EXPECT_EQ(keys_of(merged), keys_of(results_of({"a", "b", "c", "d", "e"})));
+  EXPECT_EQ(keys_of(merged), keys_of(results_of({"a", "b", "c", "d", "e", "f", "g", "h", "i"})));
   EXPECT_TRUE(merged.complete);
   EXPECT_TRUE(missing_shards(merged).empty());
 }
@@ -83,6 +83,10 @@ TEST(Merge, RefusesTheSameProblemTwice) {
   const std::string message = refusal(results_of({"a", "b"}), results_of({"b"}));
   for (const char* word : {"one.json", "other.json", "b cache=cold"})
     EXPECT_NE(message.find(word), std::string::npos) << message;
+}
+
+TEST(CliMerge, HelpSaysWhatAMissingShardMeans) {
+  EXPECT_NE(run_program("merge --help").out.find("incomplete"), std::string::npos);
 }
 
 TEST(CliMerge, ShardsRunApartAndJoinedAreTheRowsOfTheWholeSweep) {

@@ -5,6 +5,8 @@
 #include <regex>
 #include <sstream>
 
+#include "harness/backend.h"
+#include "harness/report_assets.h"
 #include "tests/run_program.h"
 
 namespace lrnnx::bench {
@@ -59,16 +61,42 @@ TEST(Readme, TheExampleOfALibraryBuildsAsSaidAndIsListed) {
   EXPECT_NE(listed.out.find("sequential"), std::string::npos);
 }
 
+TEST(Readme, WhatIsInstalledFindsItsSuitesAndLinks) {
+  const TemporaryDirectory directory;
+  const std::string prefix = directory / "prefix", log = directory / "log";
+  ASSERT_EQ(std::system(("cmake --install '" LRNNX_BINARY_DIR "' --prefix '" + prefix + "' >'" + log + "'").c_str()), 0)
+      << read_text(log);
+  for (const char* file : {"/lib/liblrnnx.a", "/lib/liblrnnx.so", "/include/lrnnx/lrnnx.h"})
+    EXPECT_NE(read_text(log).find(prefix + file), std::string::npos) << file;
+  std::ofstream(prefix + "/share/lrnnx-bench/suites/mine.json")
+      << R"({"cases": [{"operator": "*.mamba.f32", "batch": 1, "dim": 1, "seqlen": 5, "dstate": 1}]})";
+  const std::string check = "cd / && '" + prefix + "/bin/lrnnx-check' --suite mine --backend cpu >'" + log + "' 2>&1";
+  EXPECT_EQ(std::system(check.c_str()), 0) << read_text(log);
+}
+
+struct Command {
+  std::string subcommand, arguments;
+};
+
+// The lines of shell that begin with $B, less what they remark.
+std::vector<Command> commands() {
+  const std::regex pattern(R"(\n\$B (\w+)((?:[^\n\\]|\\\n)*))");
+  std::vector<Command> found;
+  for (std::sregex_iterator line(kReadme.begin(), kReadme.end(), pattern), end; line != end; ++line) {
+    const std::string words = (*line)[2];
+    found.push_back({(*line)[1], words.substr(0, words.find(" #"))});
+  }
+  return found;
+}
+
 // Every subcommand and flag in a line of shell is one that the program has.
 TEST(Readme, ItsCommandsHaveFlagsThatExist) {
-  const std::regex command(R"(\n\$B (\w+)([^\n]*(\\\n[^\n]*)?))"), flag(R"( (--?[a-z][a-z-]*))");
+  const std::regex flag(R"( (--?[a-z][a-z-]*))");
   int seen = 0;
-  for (std::sregex_iterator line(kReadme.begin(), kReadme.end(), command), end; line != end; ++line) {
-    const std::string subcommand = (*line)[1], words = std::string((*line)[2]);
-    const std::string arguments = words.substr(0, words.find(" #"));
+  for (const auto& [subcommand, arguments] : commands()) {
     const ProgramResult help = run_program(subcommand + " --help");
     EXPECT_EQ(help.exit_code, 0) << subcommand;
-    for (std::sregex_iterator word(arguments.begin(), arguments.end(), flag); word != end; ++word) {
+    for (std::sregex_iterator word(arguments.begin(), arguments.end(), flag), end; word != end; ++word) {
       // As help writes them: -b,--backend
       const std::string name = (*word)[1];
       EXPECT_NE(help.out.find(name.size() == 2 ? " " + name + "," : name), std::string::npos)
@@ -77,6 +105,43 @@ TEST(Readme, ItsCommandsHaveFlagsThatExist) {
     }
   }
   EXPECT_GT(seen, 15);
+}
+
+// What makes a command take seconds: few samples on the processor, warm ones, which no floor bounds on a busy machine;
+// and of all suites but quickstart small problems.
+std::string reduced(const Command& command) {
+  const auto has = [&](const char* word) { return command.arguments.find(word) != std::string::npos; };
+  const std::string small = " -a batch=1 -a dim=8 -a groups=1 -a dstate=1,4";
+  if (command.subcommand == "check") {
+    const std::string variants = has("-f ") ? "" : " -f 'selective_scan.mamba.*'";
+    return variants + (has("-b ") ? "" : " -b cpu") + small + (has("seqlen=") ? "" : " -a seqlen=67") +
+           " -a options=B,C,z -a fill=benign -a layout=contiguous";
+  }
+  if (command.subcommand != "sweep") return "";
+  const bool is_quickstart = !has("--suite") || has("--suite quickstart");
+  return std::string(" -q --warm --min-samples 3 --min-time 0 --max-noise 1e9") + (has("--problem") ? "" : " -b cpu") +
+         (is_quickstart ? "" : small + " -a seqlen=67");
+}
+
+// In the order in which they stand: some read what others have written.
+TEST(Readme, ItsCommandsEndWithoutAFault) {
+  const TemporaryDirectory directory;
+  const std::string at = "cd '" + std::string(directory / "") + "' && ", log = directory / "log";
+  std::filesystem::copy(LRNNX_BINARY_DIR "/lib/tests/sequential.so", directory / "sequential.so");
+  std::ofstream(directory / "tuned.json") << R"({"schema": "lrnnx-bench.configurations", "schema_version": 1,
+             "configurations": [{"variant": "*.cpu", "configuration": "threads=1"}]})";
+  for (const Command& command : commands()) {
+    if (command.subcommand == "report" && kChartLibrary[0] == '\0') continue;
+    if (command.subcommand == "compare")
+      for (const char* name : {"old.json", "new.json"})
+        std::filesystem::copy(directory / "anchors.json", directory / name);
+    const std::string line = command.subcommand + command.arguments + reduced(command);
+    const bool needs_gpu = line.find("--devices") != std::string::npos && backend("cuda").unavailable();
+    const int status = std::system(
+        (at + "OMP_NUM_THREADS=1 " + LRNNX_BINARY_DIR + "/bin/lrnnx-bench " + line + " >'" + log + "' 2>&1").c_str());
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), needs_gpu ? 4 : 0) << line << '\n' << read_text(log);
+  }
 }
 
 }  // namespace

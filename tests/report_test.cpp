@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <regex>
+#include <set>
 
 #include "harness/report_assets.h"
 #include "harness/results.h"
@@ -123,6 +124,8 @@ setTimeout(() => {
   heading.click();
   found.down = column();
   found.theme = document.documentElement.dataset.theme;
+  document.querySelector(".key").click();
+  found.hidden = !charts[0].drawn.isDatasetVisible(0);
   setTimeout(() => { found.repainted = painted(); document.body.dataset.found = JSON.stringify(found); }, 500);
 }, 500);
 </script></body>)";
@@ -143,10 +146,93 @@ TEST_F(Report, ABrowserDrawsEveryChartInBothThemesAndHasNothingToComplainAbout) 
   EXPECT_EQ(json.at("painted"), 3);
   EXPECT_EQ(json.at("repainted"), 3);
   EXPECT_EQ(json.at("theme"), "dark");
+  EXPECT_EQ(json.at("hidden"), true) << "a click on a name of the legend";
   EXPECT_EQ(json.at("up"), "256,256,512,512,1024,1024");
   EXPECT_EQ(json.at("down"), "1024,1024,512,512,256,256");
   EXPECT_NE(browsed->dom.find("id=\"parity\""), std::string::npos);
-  EXPECT_NE(browsed->dom.find(">NaN<"), std::string::npos) << "an error that is no number is not shown";
+  EXPECT_NE(browsed->dom.find(">∞<"), std::string::npos) << "an error that is no number is not shown";
+}
+
+std::vector<std::string> matches(const std::string& text, const std::string& pattern) {
+  const std::regex regex(pattern);
+  std::vector<std::string> found;
+  for (std::sregex_iterator match(text.begin(), text.end(), regex), end; match != end; ++match)
+    found.push_back((*match)[1]);
+  return found;
+}
+
+// Of a check of one variant, as status and rho of its only tensor.
+Json check_of(const std::vector<std::pair<const char*, Json>>& ends) {
+  Json results = Json::array();
+  for (const auto& [status, rho] : ends) {
+    Json tensors = Json::array();
+    if (!rho.is_null()) tensors.push_back({{"name", "out"}, {"rho", rho}});
+    results.push_back({{"problem", "selective_scan.mamba.f32.forward.cpu batch=1 dim=1 seqlen=1 dstate=1"},
+                       {"status", status},
+                       {"tensors", tensors}});
+  }
+  return {{"schema", "lrnnx-bench.check"}, {"environment", Json::object()}, {"results", results}};
+}
+
+TEST_F(Report, TheWorstErrorStandsWhateverCameAfterIt) {
+  for (const char* rho : {"inf", "nan"}) {
+    const auto browsed = browse(report_html({{"check.json", check_of({{"failed", rho}, {"passed", 0.1}})}}, nullptr));
+    if (!browsed) GTEST_SKIP() << "chromium is not installed";
+    EXPECT_EQ(browsed->console, "");
+    EXPECT_EQ(matches(browsed->dom, R"-(class="heat"[^>]*>([^<]*)<)-"), std::vector<std::string>{"∞"});
+  }
+}
+
+TEST_F(Report, WhatFailedIsCountedEvenIfEveryNumberIsRight) {
+  const Json check = check_of({{"passed", 0.1},
+                               {"failed", 0.01},
+                               {"mistrusted", 0.2},
+                               {"error", nullptr},
+                               {"error", nullptr},
+                               {"skipped", nullptr}});
+  const auto browsed = browse(report_html({{"check.json", check}}, nullptr));
+  if (!browsed) GTEST_SKIP() << "chromium is not installed";
+  EXPECT_EQ(matches(browsed->dom, R"-(<td class="number[^>]*>([^<]*)<)-"),
+            (std::vector<std::string>{"1", "1", "1", "2"}));
+  EXPECT_EQ(matches(browsed->dom, R"-(<td class="number bad">([^<]*)<)-"), (std::vector<std::string>{"1", "2"}));
+}
+
+TEST_F(Report, ARowThatLostItsTimeIsAmongWhatChanged) {
+  Json now = results();
+  Json& row = now["results"][0];
+  row["verdict"] = "error";
+  row["median_ms"] = nullptr;
+  row["samples_ms"] = Json::array();
+  now["results"].erase(5);
+  const ReportInput baseline{"before.json", results()};
+  const auto browsed = browse(report_html({{"now.json", now}}, &baseline));
+  if (!browsed) GTEST_SKIP() << "chromium is not installed";
+  EXPECT_EQ(browsed->console, "");
+  const std::string line = row["problem"];
+  EXPECT_NE(browsed->dom.find("<li>error: " + line + " cache=cold</li>"), std::string::npos);
+  EXPECT_NE(browsed->dom.find("<li>not there: selective_scan.mamba.f32.backward.cpu"), std::string::npos);
+}
+
+TEST_F(Report, ManyLinesHaveAChartEachDirectionAndAllLookDifferent) {
+  Json many = results();
+  const Json few = many["results"];
+  many["results"].clear();
+  for (int i = 0; i < 20; ++i)
+    for (Json row : few) {
+      row["problem"] = row["problem"].get<std::string>() + " fill=f" + std::to_string(i);
+      many["results"].push_back(row);
+    }
+  const auto browsed = browse(report_html({{"many.json", many}}, nullptr));
+  if (!browsed) GTEST_SKIP() << "chromium is not installed";
+  EXPECT_EQ(browsed->console, "");
+  EXPECT_EQ(matches(browsed->dom, "<h3>([^<]*)<"), (std::vector<std::string>{"forward of lrnnx", "backward of lrnnx"}));
+  const std::vector<std::string> legends = matches(browsed->dom, R"-(<div class="legend">(.*?)</div>)-");
+  ASSERT_EQ(legends.size(), 2u);
+  for (const std::string& legend : legends) {
+    const std::vector<std::string> keys = matches(legend, R"-(<span (style="[^"]*">[^<]*)<)-");
+    EXPECT_EQ(keys.size(), 20u);
+    EXPECT_EQ(std::set<std::string>(keys.begin(), keys.end()).size(), 20u) << legend;
+  }
 }
 
 TEST_F(Report, ABrowserShowsResultsWithoutASingleTime) {

@@ -155,6 +155,21 @@ TEST(Suite, BrokenJsonIsRefusedWithThePlace) {
   expect_refused("", {"test"});
 }
 
+TEST(Suite, ModelsHasTheScansOfTheModelsThatItNames) {
+  const auto problems = expand(read_text(LRNNX_SOURCE_DIR "/suites/models.json"));
+  const auto has = [&](const std::string& discretization, const std::string& dtype, const Shape& shape) {
+    return std::ranges::count_if(problems, [&](const Problem& problem) {
+             return problem.discretization == discretization && problem.dtype == dtype && problem.shape == shape;
+           }) == 2;  // both directions
+  };
+  EXPECT_TRUE(has("mamba", "f32", {.batch = 2, .dim = 5120, .seqlen = 8192, .dstate = 16}));
+  EXPECT_TRUE(has("mamba", "f32", {.batch = 3, .dim = 4 * 192, .seqlen = 4096, .dstate = 16, .groups = 4}));
+  EXPECT_TRUE(has("rglru", "f32", {.batch = 1, .dim = 5632, .seqlen = 8192, .dstate = 1}));
+  for (const auto& [states, seqlen] :
+       {std::pair(16, 2048), {192, 4096}, {256, 4000}, {384, 1024}, {256, 1024}, {256, 16384}, {128, 16000}})
+    EXPECT_TRUE(has("zoh", "c64", {.batch = 32, .dim = states, .seqlen = seqlen, .dstate = 1})) << states;
+}
+
 // --- what check and sweep select --------------------------------------------------------------------------------
 
 Selection of_line(const std::string& rest) {
@@ -232,7 +247,7 @@ TEST(Selection, UnknownNamesAreRefused) {
   EXPECT_NE(refusal([&] { select_problems(selection); }).find("AXIS=VALUES"), std::string::npos);
   selection = of_line("");
   selection.backend = "gpu";
-  EXPECT_NE(refusal([&] { select_problems(selection); }).find("cpu or cuda"), std::string::npos);
+  EXPECT_NE(refusal([&] { select_problems(selection); }).find("cpu, cuda or all"), std::string::npos);
   selection = {};
   selection.suite = "no-such-suite";
   EXPECT_NE(refusal([&] { select_problems(selection); }).find("no-such-suite.json"), std::string::npos);
