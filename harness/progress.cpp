@@ -56,7 +56,7 @@ std::string Progress::time_left() const {
   if (finished == 0) return "";
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   const double each = seconds / static_cast<double>(finished);
-  return fmt::format(", {:.3g} a minute, {} left", 60 / each,
+  return fmt::format(", {:.{}f} a minute, {} left", 60 / each, each < 6 ? 0 : 1,
                      duration_text(std::max(0.0, each * static_cast<double>(to_do_) - seconds)));
 }
 

@@ -11,7 +11,8 @@ const kAxisNames = { seqlen: "time steps", batch: "sequences", dim: "channels", 
 // Okabe and Ito: told apart with every kind of colour vision.
 const kColors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a800"];
 // With the colours they tell more lines apart than those do alone: how Chart.js calls each, and what looks like it.
-const kMarks = [["circle", "●"], ["triangle", "▲"], ["rect", "■"], ["rectRot", "◆"], ["cross", "✚"], ["crossRot", "✖"], ["star", "✱"]];
+const kMarks = [["circle", "●"], ["triangle", "▲"], ["rect", "■"], ["rectRot", "◆"], ["cross", "✚"], ["crossRot", "✖"],
+  ["star", "✱"]];
 const charts = [];
 
 function element(tag, text, parent, attributes = {}) {
@@ -247,8 +248,8 @@ function parity() {
   if (counted.length === 0) return;
   const tensors = [...new Set(counted.flatMap((result) => (result.tensors ?? []).map((tensor) => tensor.name)))];
   const parent = section("Parity",
-    `How ${counted.length} problems ended, and the largest error of each tensor against the fp64 reference, as a share ` +
-    "of what is allowed: up to 1 is right.");
+    `How ${counted.length} problems ended, and the largest error of each tensor against the fp64 reference, as a ` +
+    "share of what is allowed: up to 1 is right.");
   const table = element("table", null, element("div", null, parent, { class: "scroll" }), { id: "parity" });
   const head = element("tr", null, element("thead", null, table));
   for (const text of ["variant", ...kCounted, ...tensors]) element("th", text, head);
@@ -266,7 +267,8 @@ function parity() {
       element("td", String(count), line, { class: is_fault ? "number bad" : "number" });
     }
     for (const tensor of tensors) {
-      const shares = results.flatMap((result) => result.tensors ?? []).filter((found) => found.name === tensor).map(share_of);
+      const shares = results.flatMap((result) => result.tensors ?? [])
+        .filter((found) => found.name === tensor).map(share_of);
       if (shares.length === 0) { element("td", "", line); continue; }
       const share = Math.max(...shares);
       // From green at a hundredth to yellow at 1; what fails is red.

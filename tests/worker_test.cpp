@@ -60,6 +60,25 @@ TEST(Worker, ACrashIsTheRowOfItsProblemAndTheNextOneRuns) {
   EXPECT_EQ(worker.ceilings().at("cpu").copy_bytes_per_second, copy) << "measured again";
 }
 
+TEST(Worker, ChecksShareAChildUntilOneBreaksItOrTheMachine) {
+  Worker worker(quick());
+  EXPECT_EQ(worker.check(tiny()).value().status, Status::passed);
+  const pid_t first = worker.pid();
+  EXPECT_EQ(worker.check(tiny("backward")).value().status, Status::passed);
+  EXPECT_EQ(worker.pid(), first);
+  Problem unknown = tiny();
+  unknown.implementation = "none";  // an error of the system, as one of the device is
+  EXPECT_EQ(worker.check(unknown).value().exit_code, ExitCode::system);
+  EXPECT_EQ(worker.pid(), 0) << "what broke the device would break it for the next problem";
+  worker.on_phase = [&](const char*) { kill(worker.pid(), SIGSEGV); };
+  const Problem longer = parse_problem("selective_scan.mamba.f32.forward.cpu batch=1 dim=256 seqlen=2048 dstate=16");
+  const CheckResult crashed = worker.check(longer).value();
+  EXPECT_EQ(crashed.status, Status::error);
+  EXPECT_NE(crashed.reason.find("signal 11"), std::string::npos) << crashed.reason;
+  worker.on_phase = [](const char*) {};
+  EXPECT_EQ(worker.check(tiny()).value().status, Status::passed);
+}
+
 TEST(Worker, AHangIsKilledAndTheNextProblemRuns) {
   Worker::Options options = quick();
   options.patience_seconds = 2;
