@@ -66,13 +66,15 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, lrnnx_direct
                       ? SingleStateConfiguration{.rows = 8, .stages = has_z || rows < many_rows ? 3 : 4, .splits = 1}
                       : SingleStateConfiguration{.rows = 12, .stages = slots > 3 ? 2 : 3, .splits = 1};
   if (direction == LRNNX_BACKWARD) {
-    // A row less where that leaves fewer multiprocessors idle at the end. Two rows less were slower none the less.
+    // A row less where that leaves fewer multiprocessors idle in the last of several waves. Two rows less were slower
+    // none the less.
     SingleStateConfiguration smaller = configuration;
     --smaller.rows;
-    const auto rows_in_turn = [&](const SingleStateConfiguration& candidate) {
-      return ceil_div(blocks_of(problem, direction, candidate), 2 * device.multiprocessors) * candidate.rows;
+    const auto waves = [&](const SingleStateConfiguration& candidate) {
+      return ceil_div(blocks_of(problem, direction, candidate), 2 * device.multiprocessors);
     };
-    if (rows_in_turn(smaller) < rows_in_turn(configuration)) configuration = smaller;
+    if (waves(configuration) > 1 && waves(smaller) * smaller.rows < waves(configuration) * configuration.rows)
+      configuration = smaller;
   }
   if (rows < enough_rows) {
     configuration.splits =
