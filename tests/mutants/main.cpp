@@ -15,6 +15,7 @@
 #include "harness/check.h"
 #include "harness/error.h"
 #include "harness/fill.h"
+#include "harness/signals.h"
 #include "harness/suite.h"
 #include "tests/mutants/scan.h"
 
@@ -92,6 +93,7 @@ class Hunt {
     selection.backend = backend_.name();
     selection.seed = seed;
     for (const Problem& problem : shuffled(select_problems(selection))) {
+      if (stop_.signal() != 0) return;
       std::vector<Fault> wanted;
       std::ranges::copy_if(faults_, std::back_inserter(wanted),
                            [&](const Fault& fault) { return is_wanted(fault, problem); });
@@ -122,6 +124,10 @@ class Hunt {
     fmt::print("{}{} ({}): {} right results checked, {} blamed", faults_.empty() ? "" : "\n", backend_.name(),
                backend_.device_name(), ran_, blamed_);
     if (!faults_.empty()) fmt::print("; {} of {} faults missed", missed, faults_.size());
+    if (stop_.signal() != 0) {
+      fmt::print("; ended by a signal before all was looked at\n");
+      return 128 + stop_.signal();
+    }
     fmt::print("\n");
     return missed == 0 && blamed_ == 0 && ran_ > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
   }
@@ -166,6 +172,7 @@ class Hunt {
   }
 
   Backend& backend_;
+  StopOnSignal stop_;
   int enough_;
   std::vector<Fault> faults_;  // that are looked for
   Checker checker_, patient_{CheckOptions{.reruns = 10}};
