@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 #include <unordered_set>
+#include <utility>
 
 #include "harness/backend.h"
 #include "harness/configurations.h"
@@ -313,7 +314,8 @@ std::string text_of(const Json& value, const std::string& where) {
 }
 
 Grid parse_case(const Json& object, const std::string& where, const Axes& overrides) {
-  std::vector<std::string> allowed = {"description", "operator", "seed", "backend", "combine", "budget"};
+  std::vector<std::string> allowed = {"description",   "operator", "seed",  "backend",
+                                      "configuration", "combine",  "budget"};
   allowed.insert(allowed.end(), axis_names().begin(), axis_names().end());
   require_keys(object, allowed, where);
 
@@ -331,6 +333,18 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
   }
   if (object.contains("backend")) {
     grid.backend = backend(text_of(object["backend"], where + ": backend")).name();
+  }
+  if (object.contains("configuration")) {
+    if (grid.backend.empty())
+      throw UsageError(fmt::format("{}: configuration: is of one backend, which the case has to name", where));
+    const std::vector<Problem> operations = std::exchange(grid.operations, {});
+    for (const std::string& text : texts_of(object["configuration"], where + ": configuration")) {
+      require_configuration(text, where + ": configuration");
+      for (Problem operation : operations) {
+        operation.configuration = text;
+        grid.operations.push_back(std::move(operation));
+      }
+    }
   }
   if (object.contains("combine")) {
     const std::string combine = text_of(object["combine"], where + ": combine");
@@ -461,6 +475,10 @@ std::vector<Problem> for_implementations(const std::vector<Problem>& problems, c
       if (!problem.implementation.empty() && !is_named) continue;
       if (!is_wanted(implementation) && !(is_named && selection.implementation.empty())) continue;
       if (!is_named && !is_listed(implementation, problem)) continue;
+      // The configurations that a suite lists are those of the library of this repository.
+      const bool lists_own =
+          selection.problems.empty() && !problem.configuration.empty() && selection.configuration.empty();
+      if (lists_own && implementation.name != linked_library().name) continue;
       Problem own = problem;
       own.implementation = implementation.name == linked_library().name ? "" : implementation.name;
       listed.push_back(std::move(own));
