@@ -91,12 +91,21 @@ float nan_value(float) { return std::numeric_limits<float>::quiet_NaN(); }
 // Within whatever range the value had to keep.
 float moved_value(float value) { return value == 0 ? 0.25f : 0.5f * value; }
 
+OracleTensors ask_oracle(const Problem& problem, const HostTensors& inputs, OracleDepth depth,
+                         const std::function<void(const char*)>& on_phase) {
+  const Doing oracle(Activity::oracle);
+  on_phase(kReferencePhase);
+  OracleTensors answer = find_operator(problem.family).oracle(problem, inputs, depth);
+  on_phase(kCheckingPhase);
+  return answer;
+}
+
 // The oracle's answer with another value in the place of the plant.
-OracleTensors oracle_with(const Problem& problem, HostTensors inputs, const Plant& plant, float (*other)(float)) {
+OracleTensors oracle_with(const Problem& problem, HostTensors inputs, const Plant& plant, float (*other)(float),
+                          const std::function<void(const char*)>& on_phase) {
   float& value = inputs.at(plant.tensor)[static_cast<size_t>(plant.index)];
   value = other(value);
-  const Doing oracle(Activity::oracle);
-  return find_operator(problem.family).oracle(problem, inputs, OracleDepth::values);
+  return ask_oracle(problem, inputs, OracleDepth::values, on_phase);
 }
 
 // What is wrong, one sentence each.
@@ -126,11 +135,10 @@ std::string Checker::rerun(Case& launched, CheckResult& result) const {
 const OracleTensors& Checker::expected(const Problem& problem, const HostTensors& inputs,
                                        const HostTensors& intermediates, OracleDepth depth) {
   if (const std::string key = oracle_key(problem, intermediates); key != oracle_key_ || depth > oracle_depth_) {
-    const Doing oracle(Activity::oracle);
     oracle_key_.clear();  // stays empty if the oracle throws
     HostTensors known = inputs;
     known.insert(intermediates.begin(), intermediates.end());
-    oracle_ = find_operator(problem.family).oracle(problem, known, depth);
+    oracle_ = ask_oracle(problem, known, depth, on_phase);
     oracle_key_ = key;
     oracle_depth_ = depth;
   }
@@ -219,10 +227,11 @@ void Checker::run(const Problem& problem, Backend& backend, const Library& libra
     // All three by the reference's own intermediates, so that they differ by the plant alone.
     faults = concatenated(
         faults,
-        causality_faults(problem, *plant, outputs, compared,
-                         {.clean = intermediates.empty() ? *oracle : oracle_with(problem, inputs, *plant, same_value),
-                          .moved = oracle_with(problem, inputs, *plant, moved_value),
-                          .lost = oracle_with(problem, inputs, *plant, nan_value)}));
+        causality_faults(
+            problem, *plant, outputs, compared,
+            {.clean = intermediates.empty() ? *oracle : oracle_with(problem, inputs, *plant, same_value, on_phase),
+             .moved = oracle_with(problem, inputs, *plant, moved_value, on_phase),
+             .lost = oracle_with(problem, inputs, *plant, nan_value, on_phase)}));
   }
   for (const Comparison& comparison : result.tensors) {
     if (comparison.status == Status::failed) faults.push_back(describe(comparison));

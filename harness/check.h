@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -44,10 +45,16 @@ struct CheckOptions {
 
 // Never throws for what the variant or the machine did wrong: that is the result. Keeps the oracle's last answer, so
 // that the same problem on another backend or by another library is not computed twice.
+inline constexpr const char* kCheckingPhase = "checking";
+inline constexpr const char* kReferencePhase = "asking the reference";
+
 class Checker {
  public:
   explicit Checker(CheckOptions options = {}) : options_(options) {}
   CheckResult check(const Problem& problem, Backend& backend, const Library& library = linked_library());
+
+  // Told of kReferencePhase when the oracle is asked, and of kCheckingPhase when it has answered.
+  std::function<void(const char* phase)> on_phase = [](const char*) {};
 
  private:
   void run(const Problem& problem, Backend& backend, const Library& library, CheckResult& result);

@@ -192,7 +192,8 @@ void Runner::check(Contender& contender) {
     return;
   }
   const ProfilerRange checking("checking");
-  on_phase("checking");
+  on_phase(kCheckingPhase);
+  checker_.on_phase = on_phase;
   row.check = checker_.check(row.problem, backend, library);
   row.verdict = verdict_of(row.check->status);
   row.exit_code = row.check->exit_code;
@@ -326,6 +327,8 @@ Row judged(Row row, const Ceilings& ceilings) {
         "not cold, or the ceiling was measured too low",
         ms, copy_ms);
   }
+  if (row.cache == CacheState::cold && ceilings.flush && !ceilings.flush->holds())
+    doubt("that it was cold is not proven");
   if (ceilings.empty_launch_ms && ms < kShortLaunch * *ceilings.empty_launch_ms)
     doubt(fmt::format("within {:g} times an empty {}", kShortLaunch,
                       ceilings.backend == "cpu" ? "parallel region" : "kernel"));

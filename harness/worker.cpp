@@ -31,6 +31,8 @@ using Clock = Channel::Clock;
 constexpr int kChildSocket = 3;
 // What a child gets to finish the sample in flight, or to leave when there is nothing more to do.
 constexpr double kGraceSeconds = 10;
+// What the reference gets, which is no kernel and does not hang: as good as for ever.
+constexpr double kReferenceSeconds = 1e6;
 
 Clock::time_point in_seconds(double seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
@@ -114,7 +116,8 @@ class Child {
   }
 
   CheckResult check(const Problem& problem) {
-    tell("phase", "checking");
+    tell("phase", kCheckingPhase);
+    checker_.on_phase = [this](const char* phase) { tell("phase", phase); };
     for (const Library* library : libraries_)
       if (library->name == implementation_of(problem))
         return checker_.check(problem, backend(problem.backend), *library);
@@ -258,6 +261,7 @@ void Worker::send(const Json& request) {
 std::optional<Json> Worker::receive() {
   const auto patience = [this] {
     const RunOptions& run = options_.run;
+    if (phase_ == kReferencePhase) return in_seconds(kReferenceSeconds);
     const double sampling = static_cast<double>(run.states.size() * contest_.size()) * run.measure.timeout_seconds;
     return in_seconds(options_.patience_seconds + (phase_ == "timing" ? sampling : 0));
   };

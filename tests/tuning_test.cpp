@@ -131,6 +131,15 @@ TEST(Tuning, TheChoiceTakenAsTheProblemsOwnIsTheSame) {
   }
 }
 
+TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.dim = problem.seqlen = 2048;
+  EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, ""), "channels=2,warps=8,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "warps=16"), "channels=1,warps=16,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1"), "channels=1,warps=16,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
+}
+
 TEST(Tuning, ARefusalSaysWhatIsAllowedAndWhy) {
   lrnnx_selective_scan_problem problem = problems().front();
   problem.seqlen = 197;

@@ -164,11 +164,15 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     configuration.splits =
         std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
   }
-  const std::int64_t any_warps = 0;
-  if (!general) configuration.warps = any_warps;
+  // What the problem leaves open follows from the rest.
+  constexpr std::int64_t kOpen = 0;
+  const std::int64_t usual_channels = configuration.channels_per_lane;
+  if (!general) configuration.channels_per_lane = configuration.warps = kOpen;
   if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
     return status;
-  if (configuration.warps == any_warps) {
+  if (configuration.channels_per_lane == kOpen)
+    configuration.channels_per_lane = configuration.warps == 16 ? 1 : usual_channels;
+  if (configuration.warps == kOpen) {
     // Blocks of twice the channels leave half as many sums to be added up. Lines are slower by them, and take them only
     // where short rows fill their last tile so little that the sums would take a fifth of the memory.
     const bool pairs_up = ceil_div(group_channels, 64) * 2 == ceil_div(group_channels, 32);
