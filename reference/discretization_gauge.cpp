@@ -87,33 +87,61 @@ ZeroOrderHoldGauges zero_order_hold_gauges(Weight A, const Steps<Gauge>& steps, 
                               std::isinf(dt) ? 1.0 : 1.0 + dt + dt * dt}};
 }
 
+// Of two states, side by side.
+using Pair = Gauge::Pair;
+struct GaugePair {
+  Pair size, absolute, running, reach;
+  Gauge operator[](int i) const { return {Pair{size[i], absolute[i]}, Pair{running[i], reach[i]}}; }
+};
+
+GaugePair function_values(Pair size, Pair absolute, Pair running, Pair floor) {
+  const auto nonzero = [&](Pair x) { return size == 0.0 ? Pair{} : x; };
+  return {size, nonzero(absolute), nonzero(running), nonzero(size + floor)};
+}
+
+template <class Weight>
+struct WeightPair {
+  Pair one_plus(double x) const { return Pair{modulus(1.0 + x * first), modulus(1.0 + x * second)}; }
+  Pair size() const { return Pair{modulus(first), modulus(second)}; }
+  Weight first, second;
+};
+
+// Calls visit(n, count, A_n and A_(n+1)) for one or two states at a time.
+template <class Weight, class Visit>
+void for_each_pair(const ConstStatesView<Weight>& A, Visit visit) {
+  Eigen::Index n = 0;
+  for (; n + 1 < A.size(); n += 2) visit(n, 2, WeightPair<Weight>{A[n], A[n + 1]});
+  if (n < A.size()) visit(n, 1, WeightPair<Weight>{A[n], A[n]});
+}
+
 // With R = 1 / (1 - w), w = A step / 2: a change of w by u |w| changes R by |w R| of itself.
 struct Resolvent {
   template <class Weight>
-  Resolvent(Weight A, double step, double step_error)
-      : size(std::isinf(step) && A != 0.0 ? 0.0 : 1.0 / modulus(1.0 - 0.5 * step * A)),
-        change(times(size, 0.5 * std::abs(step) * modulus(A)) * (1.0 + step_error)) {}
-  double size, change;
+  Resolvent(const WeightPair<Weight>& A, double step, double step_error) : size(1.0 / A.one_plus(-0.5 * step)) {
+    if (std::isinf(step)) size = A.size() == 0.0 ? size : Pair{};
+    change = (size == 0.0 ? Pair{} : size * (0.5 * std::abs(step) * A.size())) * (1.0 + step_error);
+  }
+  Pair size, change;
 };
 
 template <class Weight>
-Gauge bilinear_transition(Weight A, const Steps<Gauge>& steps, const Resolvent& R) {
-  const double size = modulus(1.0 + 0.5 * steps.dtA * A) * R.size;
+GaugePair bilinear_transition(const WeightPair<Weight>& A, const Steps<Gauge>& steps, const Resolvent& R) {
+  const Pair size = A.one_plus(0.5 * steps.dtA) * R.size;
   // At w = -1, where it is 0, its change, 2 |w| R^2, is all there is.
-  return transition_value(size, 2.0 * R.size * R.change, 1.0 + modulus(A) * R.size * R.size);
+  const Pair absolute = size + 2.0 * R.size * R.change;
+  return {size, absolute, absolute, size + (1.0 + A.size() * R.size * R.size)};
 }
 
-Gauge bilinear_input(const Steps<Gauge>& steps, const Resolvent& R) {
-  const double size = std::abs(steps.dt) * R.size;
-  const double running = size * (1.0 + R.size * steps.dt_error + R.change);
-  return function_value(size, size * (1.0 + R.size * steps.dt_error), running, 1.0 + R.size * R.size);
+GaugePair bilinear_input(const Steps<Gauge>& steps, const Resolvent& R) {
+  const Pair size = std::abs(steps.dt) * R.size, condition = 1.0 + R.size * steps.dt_error;
+  return function_values(size, size * condition, size * (condition + R.change), 1.0 + R.size * R.size);
 }
 
 // factor R^2, with the relative error of the factor.
-Gauge resolvent_square(double factor, double factor_error, const Resolvent& R) {
-  const double size = factor * R.size * R.size;
-  return function_value(size, size * (1.0 + factor_error + R.change), size * (1.0 + factor_error + 2.0 * R.change),
-                        (factor + 1.0) * (R.size * R.size + 1.0));
+GaugePair resolvent_square(Pair factor, double factor_error, const Resolvent& R) {
+  const Pair size = factor * R.size * R.size;
+  return function_values(size, size * (1.0 + factor_error + R.change), size * (1.0 + factor_error + 2.0 * R.change),
+                         (factor + 1.0) * (R.size * R.size + 1.0));
 }
 
 // 1 - 1 / (a^2 + 1/2): its change with a^2 is a^2 / (a^2 + 1/2)^2, all there is where it crosses 0.
@@ -218,11 +246,15 @@ void discretize(Discretization discretization, const ConstStatesView<Weight>& A,
                            [&](Eigen::Index n, double e) { input[n] = zero_order_hold_gauges(A[n], steps, e).input; });
       return;
     case Discretization::bilinear:
-      for (Eigen::Index n = 0; n < A.size(); ++n) {
-        const Resolvent R(A[n], steps.dtA, steps.dtA_error);
-        transition[n] = bilinear_transition(A[n], steps, R);
-        input[n] = bilinear_input(steps, steps.same ? R : Resolvent(A[n], steps.dt, steps.dt_error));
-      }
+      for_each_pair(A, [&](Eigen::Index n, int count, const WeightPair<Weight>& weights) {
+        const Resolvent R(weights, steps.dtA, steps.dtA_error);
+        const GaugePair transitions = bilinear_transition(weights, steps, R);
+        const GaugePair inputs = bilinear_input(steps, steps.same ? R : Resolvent(weights, steps.dt, steps.dt_error));
+        for (int i = 0; i < count; ++i) {
+          transition[n + i] = transitions[i];
+          input[n + i] = inputs[i];
+        }
+      });
       return;
     case Discretization::s7:
       transition.setConstant(s7_transition(steps.dt));
@@ -265,15 +297,24 @@ void differentiate(Discretization discretization, const ConstStatesView<Weight>&
       });
       return;
     case Discretization::bilinear:
-      for (Eigen::Index n = 0; n < A.size(); ++n) {
-        const Resolvent transition_R(A[n], steps.dtA, steps.dtA_error);
-        const Resolvent input_R = steps.same ? transition_R : Resolvent(A[n], steps.dt, steps.dt_error);
+      for_each_pair(A, [&](Eigen::Index n, int count, const WeightPair<Weight>& weights) {
+        const Resolvent transition_R(weights, steps.dtA, steps.dtA_error);
+        const Resolvent input_R = steps.same ? transition_R : Resolvent(weights, steps.dt, steps.dt_error);
         const double dtA = std::abs(steps.dtA), dt = std::abs(steps.dt);
-        slopes.transition_by_step[n] = resolvent_square(modulus(A[n]), 0.0, transition_R);
-        slopes.transition_by_weight[n] = resolvent_square(dtA, steps.dtA_error, transition_R);
-        slopes.input_by_step[n] = resolvent_square(1.0, 0.0, input_R);
-        slopes.input_by_weight[n] = resolvent_square(0.5 * dt * dt, 2.0 * steps.dt_error, input_R);
-      }
+        const auto square = [](double factor, double error, const Resolvent& R) {
+          return resolvent_square(Pair{factor, factor}, error, R);
+        };
+        const GaugePair transition_by_step = resolvent_square(weights.size(), 0.0, transition_R);
+        const GaugePair transition_by_weight = square(dtA, steps.dtA_error, transition_R);
+        const GaugePair input_by_step = square(1.0, 0.0, input_R);
+        const GaugePair input_by_weight = square(0.5 * dt * dt, 2.0 * steps.dt_error, input_R);
+        for (int i = 0; i < count; ++i) {
+          slopes.transition_by_step[n + i] = transition_by_step[i];
+          slopes.transition_by_weight[n + i] = transition_by_weight[i];
+          slopes.input_by_step[n + i] = input_by_step[i];
+          slopes.input_by_weight[n + i] = input_by_weight[i];
+        }
+      });
       return;
     case Discretization::s7:
       slopes.transition_by_step.setConstant(s7_by_step(steps.dt));

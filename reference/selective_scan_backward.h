@@ -108,7 +108,7 @@ class Backward {
       for (int64_t c = 0; c < problem_.dim; ++c)
         chunk_state(batch, c, 0) = initial_state<Numbers>(problem_, inputs_, batch, c);
     // The last chunk is run on the way back alone.
-    scan<Numbers>(problem_, inputs_, blocks_, chunk_count(problem_) - 1,
+    scan<Numbers>(problem_, inputs_, blocks_, chunk_count(problem_) - 1, false,
                   [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t index) {
                     chunk_state(batch, channel, index + 1) = chunk.final_state();
                   });
@@ -140,7 +140,7 @@ class Backward {
     if (problem_.variable_C) sums.C.setZero(problem_.dstate, chunk.length());
     for (int64_t c = block.first_channel; c < block.first_channel + block.channels; ++c) {
       chunk.initial_state() = chunk_state(block.batch, c, index);
-      chunk.run(block.batch, c);
+      chunk.run(block.batch, c, inputs_.z && !inputs_.out);
       Channel& channel = channels_[(block.batch - first_batch_) * problem_.dim + c];
       for (int64_t t = chunk.length() - 1; t >= 0; --t) {
         run_step(worker, c, t, channel, problem_.variable_B ? sums.B.col(t).data() : channel.B.data(),
@@ -192,8 +192,10 @@ class Backward {
     const int64_t at = chunk.row() + t;
     auto& slopes = worker.slopes;
     differentiate(problem_.discretization, chunk.A(), chunk.steps(t), chunk.transition(t), chunk.input(t), slopes);
-    channel.A +=
-        worker.transition * slopes.transition_by_weight.conjugate() + worker.input * slopes.input_by_weight.conjugate();
+    if (reads_A(problem_.discretization)) {
+      channel.A += worker.transition * slopes.transition_by_weight.conjugate() +
+                   worker.input * slopes.input_by_weight.conjugate();
+    }
     const Real ddtA = real_part((worker.transition * slopes.transition_by_step.conjugate()).sum());
     Real ddt = real_part((worker.input * slopes.input_by_step.conjugate()).sum());
     if (inputs_.deltaA) {

@@ -84,8 +84,8 @@ class Chunk {
     if (problem_.variable_C) load(inputs_.C, batch, group, C_);
   }
 
-  // Runs one channel from the state in initial_state().
-  void run(int64_t batch, int64_t channel) {
+  // Runs one channel from the state in initial_state(), and reads out() off its states if asked.
+  void run(int64_t batch, int64_t channel, bool readout) {
     batch_ = batch;
     channel_ = channel;
     if (!problem_.variable_B && reads_B(problem_.discretization)) fixed_B_ = fixed(inputs_.B).template cast<Weight>();
@@ -97,6 +97,7 @@ class Chunk {
 
       const Real u(inputs_.u[row() + t]);
       state_.col(t + 1) = carry(transition(t), state(t - 1)) + input(t) * (B(t) * u);
+      if (!readout) continue;
       out_[t] = doubled_if(problem_.complex, real_part((C(t) * state(t)).sum()));
       if (inputs_.D) out_[t] = out_[t] + Real(inputs_.D[channel]) * u;
     }
@@ -172,7 +173,7 @@ States<typename Numbers::Weight> initial_state(const Problem& problem, const typ
 // after each one.
 template <class Numbers, class Visit>
 void scan(const Problem& problem, const typename Chunk<Numbers>::Inputs& inputs,
-          const std::vector<ChannelBlock>& blocks, int64_t chunks, Visit visit) {
+          const std::vector<ChannelBlock>& blocks, int64_t chunks, bool readout, Visit visit) {
   using Weight = typename Numbers::Weight;
 #pragma omp parallel if (worth_threads(problem))
   {
@@ -187,7 +188,7 @@ void scan(const Problem& problem, const typename Chunk<Numbers>::Inputs& inputs,
         chunk.load(batch, group, index);
         for (int64_t c = 0; c < channels; ++c) {
           chunk.initial_state() = carries[c];
-          chunk.run(batch, first_channel + c);
+          chunk.run(batch, first_channel + c, readout);
           carries[c] = chunk.final_state();
           visit(chunk, batch, first_channel + c, index);
         }
@@ -212,7 +213,7 @@ ForwardResult<typename Numbers::Real, typename Numbers::Weight> forward(const Pr
   result.out.resize(channels * problem.seqlen);
   if (inputs.z) result.out_z.resize(channels * problem.seqlen);
   result.last_state.resize(channels * problem.dstate);
-  scan<Numbers>(problem, inputs, channel_blocks(problem, 0, problem.batch), chunk_count(problem),
+  scan<Numbers>(problem, inputs, channel_blocks(problem, 0, problem.batch), chunk_count(problem), true,
                 [&](const Chunk<Numbers>& chunk, int64_t batch, int64_t channel, int64_t) {
                   for (int64_t t = 0; t < chunk.length(); ++t) {
                     const int64_t at = chunk.row() + t;
