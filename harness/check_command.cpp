@@ -311,7 +311,7 @@ int run_check(Flags flags) {
   };
   for (const Problem& problem : problems) {
     progress.start({problem});
-    progress.doing("checking");
+    progress.doing(kCheckingPhase);
     std::optional<CheckResult> checked = checkers.check(problem);
     progress.count();
     if (!checked) break;

@@ -9,9 +9,9 @@ namespace lrnnx {
 template <class T>
 struct Zoh;
 
-// With phi = (e^z - 1) / A, the slope of the step by z is e^z (h + B x / A). That of phi by A is dt phi - dt^2 (1/2 +
-// z/6
-// + ...) for small z, where what follows would cancel, and (dt e^z - phi) / A for large z, where that would.
+// With phi = (e^z - 1) / A, the slope of the step by z is e^z (h + B x / A). That of phi by A has two forms:
+//   dt phi - dt^2 (1/2 + z/6 + ...)   for small z, where the other one cancels
+//   (dt e^z - phi) / A                for large z, where that one does
 // Where states only go forward, a polynomial of one degree less will do.
 template <class T, class Derived>
 struct ZohUpdate {

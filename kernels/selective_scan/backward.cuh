@@ -4,7 +4,7 @@
 // forward saved:
 //   prepare   each lane turns its own quads into the transition's step, the input x, dy (through the gate) and
 //             softplus', and stores dz
-//   rebuild   the state at the start of each quad of steps, kept in registers
+//   rebuild   the state at the start of each quad of steps, kept in registers, or shared memory if complex
 //   reverse   quad by quad from the last: four states recomputed, then with g the adjoint of h,
 //                 g_t = C_t dy_t + transition_{t+1} g_{t+1},  w_t = g_t slope_t h_{t-1},
 //             and the sums  over states:   s1 = g B, s2 = w omega           (for du and ddelta)

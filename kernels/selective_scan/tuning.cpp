@@ -84,14 +84,15 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
                                             BackwardConfiguration& configuration) {
   using Values = BackwardConfiguration;
   const bool general = needs_general_kernel(problem);
-  const bool is_complex = problem.dtype == LRNNX_C64, halves = is_half(problem.dtype), ragged = takes_lines(problem);
+  const bool halves = is_half(problem.dtype), ragged = takes_lines(problem);
+  const std::int64_t most_channels = most_channels_per_lane(problem);
   return {{{.key = "channels",
             .value = &configuration.channels_per_lane,
-            .allowed = values_of(Values::kChannelsPerLane, 1, general || is_complex || ragged ? 1 : 2),
-            .why = general      ? kGeneralProblems
-                   : is_complex ? " for complex weights"
-                   : ragged     ? " for a seqlen that is no multiple of 4"
-                                : ""},
+            .allowed = values_of(Values::kChannelsPerLane, 1, general || ragged ? 1 : most_channels),
+            .why = general              ? kGeneralProblems
+                   : most_channels == 1 ? " for complex weights"
+                   : ragged             ? " for a seqlen that is no multiple of 4"
+                                        : ""},
            {.key = "warps",
             .value = &configuration.warps,
             .allowed = general ? value_of(Values::kWarps, 4) : values_of(Values::kWarps, 8, halves ? 8 : 16),
