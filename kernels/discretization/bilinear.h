@@ -40,30 +40,36 @@ struct BilinearInput {
   static LRNNX_HD T weight_gradient(T, T by_transition, T by_input) { return by_transition + 0.5f * by_input; }
 };
 
-// The step with r = 1 / (1 - v): h' = (1 + v) r h + r (dt B u), whose slope by v is r^2 (2 h + dt B u). That is r (h' +
-// h) too, but where v is large h' nearly is -h.
-template <class T>
+// The step with r = 1 / (1 - v): h' = (2 r - 1) h + r (dt B u). Where 2 r - 1 cancels, so does 1 + v.
+template <class F>
 struct BilinearUpdate {
-  static constexpr bool kOneStep = true;
+  using T = typename F::Weight;
+  static constexpr bool kOneStep = true, kWholeStep = true;
   static constexpr InputFactor kInput = InputFactor::step;
   static constexpr float kStepUnit = 1.0f, kOmegaUnit = 0.5f;
 
   struct Constant {};
   static LRNNX_HD Constant constant(T&) { return {}; }
 
+  LRNNX_HD BilinearUpdate(T omega, Constant, float, float dt)
+      : dt(dt), omega(omega), r(F::resolvent(omega, dt)), transition(multiply_add(r, 2.0f, from_real<T>(-1.0f))) {}
+
   LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, r * Bx); }
 
-  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx) const {
+  // The slopes are r^2 (A h + B u) by dt and r^2 dt (h + dt B u / 2) by A. As sums of those of the transition and of
+  // the input factor, or of h' and h, they would cancel where v is large, or small.
+  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx, T Bu) const {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g * conj(r);
-    to.step = to.input * conj(r * multiply_add(h, 2.0f, Bx));
-    to.omega = to.step * dt;
+    to.step = to.input * conj(r);
+    to.by = multiply_add(omega + omega, h, Bu);
+    to.omega = to.step * dt * conj(multiply_add(h, 2.0f, Bx));
     return to;
   }
 
   float dt;
-  T r, transition;
+  T omega, r, transition;
 };
 
 template <>
@@ -73,10 +79,7 @@ struct Bilinear<float> : BilinearInput<float, Bilinear<float>> {
   // 1 / (1 - v)
   static LRNNX_HD float resolvent(float omega, float dt) { return reciprocal_approx(fma(-dt, omega, 1.0f)); }
 
-  struct JointUpdate : BilinearUpdate<float> {
-    LRNNX_HD JointUpdate(float omega, Constant, float, float dt)
-        : BilinearUpdate{dt, resolvent(omega, dt), Bilinear::transition(omega, dt)} {}
-  };
+  using JointUpdate = BilinearUpdate<Bilinear>;
 };
 
 template <>
@@ -94,10 +97,7 @@ struct Bilinear<Complex> : BilinearInput<Complex, Bilinear<Complex>> {
     return {q * k, y * k};
   }
 
-  struct JointUpdate : BilinearUpdate<Complex> {
-    LRNNX_HD JointUpdate(Complex omega, Constant, float, float dt)
-        : BilinearUpdate{dt, resolvent(omega, dt), Bilinear::transition(omega, dt)} {}
-  };
+  using JointUpdate = BilinearUpdate<Bilinear>;
 };
 
 }  // namespace lrnnx

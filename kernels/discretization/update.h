@@ -6,7 +6,8 @@
 //   U::Constant U::constant(T& omega)  what a state needs beside omega, which it may adjust
 //   U(omega, constant, dtA, dt)     dtA: the step of the transition, dt: that of the input; the same if kOneStep
 //   T advance(T h, T Bx)            h'
-//   Adjoints<T> reverse(T g, T h, T Bx)   given the adjoint g of h'
+//   Adjoints<T> reverse(T g, T h, T Bx, T Bu)   given the adjoint g of h'
+//   bool U::kWholeStep              the step that reverse() gives is that of x = dt u too, else the caller adds that
 #pragma once
 
 #include <type_traits>
@@ -20,7 +21,7 @@ template <class T>
 struct Adjoints {
   T state;       // of h
   T input;       // of B x
-  T step;        // the gradient of dtA is kStepUnit times the sum over states of Re(conj(omega) step)
+  T step, by;    // the gradient of dtA is kStepUnit times the sum over states of Re(conj(by) step)
   T input_step;  // that of dt, of an update with two steps; else it is part of `step`
   T omega;       // the gradient of A is kOmegaUnit times the sum over time
 };
@@ -29,7 +30,7 @@ struct Adjoints {
 template <class F>
 struct SeparateUpdate {
   using T = typename F::Weight;
-  static constexpr bool kOneStep = F::kInput != InputFactor::per_state;
+  static constexpr bool kOneStep = F::kInput != InputFactor::per_state, kWholeStep = false;
   static constexpr InputFactor kInput = F::kInput;
   static constexpr float kStepUnit = F::kSlopeUnit, kOmegaUnit = 1.0f;
 
@@ -46,11 +47,12 @@ struct SeparateUpdate {
     return multiply_add(transition, h, Bx);
   }
 
-  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx, T) const {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g;
     to.step = g * conj(F::transition_slope(omega, dtA, transition)) * conj(h);
+    to.by = omega;
     to.input_step = from_real<T>(0.0f);
     to.omega = to.step * dtA;
     if constexpr (kInput == InputFactor::per_state) {

@@ -15,28 +15,29 @@ struct Zoh;
 // Where states only go forward, a polynomial of one degree less will do.
 template <class T, class Derived>
 struct ZohUpdate {
-  static constexpr bool kOneStep = true;
+  static constexpr bool kOneStep = true, kWholeStep = true;
   static constexpr InputFactor kInput = InputFactor::one;
   static constexpr float kOmegaUnit = 1.0f;
   using Constant = T;  // 1 / A
 
   LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, phi * Bx); }
 
-  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx, T) const {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g * conj(phi);
     to.step = to.state * conj(multiply_add(inverse, Bx, h));
+    to.by = omega;
     to.omega =
         multiply_add(g * conj(Bx), conj(static_cast<const Derived*>(this)->phi_slope()), to.state * conj(h) * dt);
     return to;
   }
 
   float dt;
-  T inverse, phi, transition;
+  T omega, inverse, phi, transition;
 
  protected:
-  LRNNX_HD ZohUpdate(T inverse, float dt) : dt(dt), inverse(inverse) {}
+  LRNNX_HD ZohUpdate(T omega, T inverse, float dt) : dt(dt), omega(omega), inverse(inverse) {}
 
   // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= kPolynomialEnd, to 0.01 u with this p. Its third degree is good to
   // 0.6 u, but not for p itself.
@@ -116,7 +117,7 @@ struct Zoh<float> : Exponential<float> {
       return kLog2E / omega;
     }
 
-    LRNNX_HD Joint(float omega, float inverse, float, float dt) : Base(inverse, dt) {
+    LRNNX_HD Joint(float omega, float inverse, float, float dt) : Base(omega, inverse, dt) {
       const float v = exponent(omega, dt);
       transition = exp2_approx(v);
       near = std::fabs(v) < Base::kPolynomialEnd;
@@ -176,7 +177,7 @@ struct Zoh<Complex> : Exponential<Complex> {
       return Zoh::inverse(omega);
     }
 
-    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt) : ZohUpdate(inverse, dt), omega(omega) {
+    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt) : ZohUpdate(omega, inverse, dt) {
       const float x = exponent(omega, dt);
       const float e = exp2_approx(x);
       const Phase phase = phase_of(omega, dt);
@@ -193,8 +194,6 @@ struct Zoh<Complex> : Exponential<Complex> {
       const Complex far = inverse * multiply_add(transition, dt, -phi);
       return select(squared < 0.25f, near, far);
     }
-
-    Complex omega;
 
    private:
     // The sum of z^k / (k + 2)! for |z| <= 1/2: 0.04 u. As psi below.

@@ -147,7 +147,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
   using Update = KernelUpdate<F, kGeneral>;
   using Advance = KernelAdvance<F, kGeneral>;
-  static_assert(std::is_same_v<typename Update::Constant, typename Advance::Constant>);
+  static_assert(std::is_same_v<typename Update::Constant, typename Advance::Constant> &&
+                Update::kInput == Advance::kInput);
   constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
   constexpr int kWeightParts = kParts<T>;
   constexpr int kQuadsInSum = kQuadsPerSum<T>;
@@ -699,7 +700,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * next_state_row;
             const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
                          dy = load_quad(shared, here + Layout::kDoutSlot);
-            const float4 dt = load_dt(here, step);
+            const float4 dt = load_dt(here, step), u = load_quad(shared, here + Layout::kZSlot);
 #pragma unroll
             for (int j = 0; j < J; ++j) {
               const auto update_of = [&](int e) { return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e)); };
@@ -728,11 +729,11 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                 };
                 const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
                 add_part(2 * j + 1, conj(h[e + 1]), at(dy, e));
-                const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e]);
+                const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e], at(u, e) * B[j].at[e]);
                 adjoint[r][j] = to.state;
                 add_part(2 * j, to.input, at(x, e));
                 add_product(0, to.input, conj(B[j].at[e]));
-                add_product(1, to.step, conj(omega[r][j]));
+                add_product(1, to.step, conj(to.by));
                 A_part[e] = to.omega;
                 if constexpr (!Update::kOneStep) {
                   if constexpr (kGeneral) {
@@ -837,7 +838,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         float dstep = Update::kStepUnit * at(s3, e) + (has_deltaA ? 0.0f : at(ddeltaA, e));
         if constexpr (Update::kInput == InputFactor::step) {
           at(du, e) = fmaf(at(dt, e), at(s1, e), at(Ddy[r], e));
-          dstep = fmaf(at(u, e), at(s1, e), dstep);
+          if (!Update::kWholeStep) dstep = fmaf(at(u, e), at(s1, e), dstep);
         } else {
           at(du, e) = at(s1, e) + at(Ddy[r], e);
         }
