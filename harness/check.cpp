@@ -100,11 +100,12 @@ OracleTensors ask_oracle(const Problem& problem, const HostTensors& inputs, Orac
   return answer;
 }
 
-// The oracle's answer with another value in the place of the plant.
+// The oracle's answer with other values in the place of the plant.
 OracleTensors oracle_with(const Problem& problem, HostTensors inputs, const Plant& plant, float (*other)(float),
                           const std::function<void(const char*)>& on_phase) {
-  float& value = inputs.at(plant.tensor)[static_cast<size_t>(plant.index)];
-  value = other(value);
+  for (float& value :
+       std::span(inputs.at(plant.tensor)).subspan(static_cast<size_t>(plant.index), static_cast<size_t>(plant.count)))
+    value = other(value);
   return ask_oracle(problem, inputs, OracleDepth::values, on_phase);
 }
 

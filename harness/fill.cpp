@@ -98,6 +98,10 @@ Problem without_plant(const Problem& problem) {
   return clean;
 }
 
+namespace {
+int64_t row_floats(const TensorSpec& tensor) { return tensor.shape.back() * (tensor.complex ? 2 : 1); }
+}  // namespace
+
 std::optional<Plant> plant_of(const Problem& problem) {
   const Recipe recipe = parse(problem.fill);
   const auto modifier =
@@ -112,9 +116,14 @@ std::optional<Plant> plant_of(const Problem& problem) {
   const uint64_t key = mix_bits(data_seed(problem) ^ hash_text("plant"));
   const Element random(key, 0, 0, 0, false), place(key, 1, 0, 0, false);
   const TensorSpec& tensor = candidates[static_cast<size_t>(random.uniform(0, static_cast<double>(candidates.size())))];
-  return Plant{.tensor = tensor.name,
-               .index = static_cast<int64_t>(place.uniform(0, static_cast<double>(tensor.floats()))),
-               .value = (*modifier)->plant};
+  Plant plant{.tensor = tensor.name,
+              .index = static_cast<int64_t>(place.uniform(0, static_cast<double>(tensor.floats()))),
+              .value = (*modifier)->plant};
+  if ((*modifier)->plants_row) {
+    plant.count = row_floats(tensor);
+    plant.index -= plant.index % plant.count;
+  }
+  return plant;
 }
 
 namespace {
@@ -157,8 +166,11 @@ class Input {
       const int64_t first = begin + block * kBlock, count = std::min(end - first, kBlock);
       write(first, count, values.data());
       round_inputs(tensor_.storage, std::span(values.data(), static_cast<size_t>(count)), rounded.data());
-      if (plant_ && plant_->index >= first && plant_->index < first + count)
-        rounded[static_cast<size_t>(plant_->index - first)] = plant_->value;
+      if (plant_) {
+        const int64_t plant_end = std::min(plant_->index + plant_->count, first + count);
+        for (int64_t i = std::max(plant_->index, first); i < plant_end; ++i)
+          rounded[static_cast<size_t>(i - first)] = plant_->value;
+      }
       put(first, std::span<const float>(rounded.data(), static_cast<size_t>(count)));
     }
   }
@@ -171,10 +183,10 @@ class Input {
 
   // `count` numbers from the `first` on, before they are rounded.
   void write(int64_t first, int64_t count, double* values) const {
-    const int64_t components = tensor_.complex ? 2 : 1, row_floats = tensor_.shape.back() * components;
+    const int64_t components = tensor_.complex ? 2 : 1, length = row_floats(tensor_);
     for (int64_t done = 0; done < count;) {
-      const int64_t index = first + done, row = index / row_floats, place = index % row_floats;
-      const Stretch stretch{key_, index, row, place, std::min(count - done, row_floats - place), tensor_.complex};
+      const int64_t index = first + done, row = index / length, place = index % length;
+      const Stretch stretch{key_, index, row, place, std::min(count - done, length - place), tensor_.complex};
       base_(stretch, values + done);
       for (int64_t i = 0; i < stretch.count && !stages_.empty(); ++i) {
         const Element element(key_, index + i, row, (place + i) / components, (place + i) % components == 1);

@@ -40,7 +40,8 @@ struct Fill {
   // Why it has no meaning for the problem; null if it has.
   const char* (*objection)(const Problem& problem) = [](const Problem&) -> const char* { return nullptr; };
   Judgement judgement = Judgement::gauged;
-  float plant = 0;  // if not finite, one number becomes this
+  float plant = 0;          // if not finite, one number becomes this
+  bool plants_row = false;  // or all of one row
 };
 
 std::span<const Fill> fill_bases();
@@ -60,10 +61,11 @@ std::vector<float> generate(const Problem& problem, const TensorSpec& tensor);
 // The same in their storage, tensor.bytes() of them; parts must begin and end between numbers.
 WritePart generation_of(const Problem& problem, const TensorSpec& tensor);
 
-// The one number that the modifiers nan and inf replace, in an input that the seed chooses.
+// The number, or row of numbers, that the modifiers nan, inf and nan_row replace, in an input that the seed chooses.
 struct Plant {
   std::string tensor;
-  int64_t index = 0;  // of the number, as generate() orders them
+  int64_t index = 0;  // of the first number, as generate() orders them
+  int64_t count = 1;
   float value = 0;
 };
 std::optional<Plant> plant_of(const Problem& problem);

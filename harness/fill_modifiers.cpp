@@ -238,6 +238,11 @@ constexpr Fill kModifiers[] = {
      .description = "likewise one infinity, in an input that the outputs are linear in",
      .modifier = plant,
      .plant = std::numeric_limits<float>::infinity()},
+    {.name = "nan_row",
+     .description = "likewise a whole row of NaN: of all times, of a weight of all states",
+     .modifier = plant,
+     .plant = std::numeric_limits<float>::quiet_NaN(),
+     .plants_row = true},
 };
 
 }  // namespace

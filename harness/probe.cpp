@@ -95,9 +95,12 @@ void report(const Sides& sides, const Plant& plant, const char* what, const std:
   }
   if (count == 0) return;
   const size_t at = static_cast<size_t>(first) * sides.parts();
+  const std::string planted = plant.count == 1
+                                  ? fmt::format("number {}", plant.index)
+                                  : fmt::format("numbers {} to {}", plant.index, plant.index + plant.count - 1);
   faults.push_back(
-      fmt::format("{}: {} elements {} number {} of {}, which became {}; the first, at {}, went from {:.9g} to {:.9g}",
-                  sides.tensor.name, count, what, plant.index, plant.tensor, plant.value,
+      fmt::format("{}: {} elements {} {} of {}, which became {}; the first, at {}, went from {:.9g} to {:.9g}",
+                  sides.tensor.name, count, what, planted, plant.tensor, plant.value,
                   format_index(index_of(sides.tensor, first)), sides.without[at], sides.with[at]));
 }
 

@@ -1,5 +1,5 @@
-// Causality: one number of the inputs becomes a NaN or an infinity. What depends on it must then be no finite number;
-// what neither it nor its channel's later (for gradients: or earlier) steps reach must keep every bit.
+// Causality: one number, or row, of the inputs becomes a NaN or an infinity. What depends on it must then be no finite
+// number; what neither it nor its channel's later (for gradients: or earlier) steps reach must keep every bit.
 #pragma once
 
 #include <string>

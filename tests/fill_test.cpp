@@ -325,10 +325,10 @@ TEST(Fill, OneHotHasOneNumberARow) {
   EXPECT_GT(times.size(), 100u);
 }
 
-TEST(Fill, OneNumberIsPlantedAndNothingElseChanges) {
+TEST(Fill, OneNumberOrRowIsPlantedAndNothingElseChanges) {
   std::set<std::string> tensors_hit;
   for (uint64_t seed = 0; seed < 60; ++seed) {
-    for (const char* what : {"nan", "inf"}) {
+    for (const char* what : {"nan", "inf", "nan_row"}) {
       Problem problem = problem_with("B,C,z,deltaA", std::string("init+") + what);
       problem.seed = seed;
       const auto plant = plant_of(problem);
@@ -337,9 +337,14 @@ TEST(Fill, OneNumberIsPlantedAndNothingElseChanges) {
       EXPECT_EQ(plant_of(without_plant(problem)), std::nullopt);
       for (const TensorSpec& tensor : tensors(problem)) {
         if (tensor.role != Role::input) continue;
+        if (what == std::string("nan_row") && tensor.name == plant->tensor) {
+          EXPECT_EQ(plant->count, tensor.shape.back());
+          EXPECT_EQ(plant->index % plant->count, 0);
+        }
         const auto clean = generate(without_plant(problem), tensor), planted = generate(problem, tensor);
         for (size_t i = 0; i < clean.size(); ++i) {
-          const bool here = tensor.name == plant->tensor && static_cast<int64_t>(i) == plant->index;
+          const int64_t from_plant = static_cast<int64_t>(i) - plant->index;
+          const bool here = tensor.name == plant->tensor && from_plant >= 0 && from_plant < plant->count;
           ASSERT_EQ(std::isfinite(planted[i]), !here) << tensor.name << ' ' << i;
           if (!here) {
             ASSERT_EQ(planted[i], clean[i]);
