@@ -98,7 +98,8 @@ Comparisons compare_results(const Results& before, const Results& after, double 
     Pair pair{.before = *match->second, .after = row, .ratio = {}};
     if (is_timed(row)) {
       pair.ratio = ratio_of(samples_of(pair.before), samples_of(row));
-      pair.change = judge(*pair.ratio, threshold);
+      pair.threshold = std::max(threshold, kLeastChangeMs / pair.before.at("median_ms").get<double>());
+      pair.change = judge(*pair.ratio, pair.threshold);
     }
     comparisons.pairs.push_back(std::move(pair));
     older.erase(match);
@@ -148,8 +149,9 @@ std::string table_text(const Comparisons& comparisons) {
   std::vector<std::string> counts;
   for (const Change change : kChanges)
     counts.push_back(fmt::format("{} {}", count_of(comparisons, change), to_string(change)));
-  return text + fmt::format("{} (threshold {:g} %), {} unmatched\n", fmt::join(counts, ", "),
-                            100 * comparisons.threshold, comparisons.only_old.size() + comparisons.only_new.size());
+  return text + fmt::format("{} (threshold {:g} %, at least {:g} µs), {} unmatched\n", fmt::join(counts, ", "),
+                            100 * comparisons.threshold, 1e3 * kLeastChangeMs,
+                            comparisons.only_old.size() + comparisons.only_new.size());
 }
 
 Json to_json(const Comparisons& comparisons) {
@@ -162,12 +164,16 @@ Json to_json(const Comparisons& comparisons) {
              {"new_ms", pair.ratio ? pair.after.at("median_ms") : Json(nullptr)},
              {"verdict", pair.ratio ? to_string(pair.change) : pair.after.at("verdict").get<std::string>()}};
     if (pair.ratio)
-      row.update({{"ratio", pair.ratio->estimate}, {"ratio_low", pair.ratio->low}, {"ratio_high", pair.ratio->high}});
+      row.update({{"ratio", pair.ratio->estimate},
+                  {"ratio_low", pair.ratio->low},
+                  {"ratio_high", pair.ratio->high},
+                  {"threshold", pair.threshold}});
     list.push_back(row);
   }
-  return {{"schema", "lrnnx-bench.compare"}, {"schema_version", 1}, {"threshold", comparisons.threshold},
-          {"level", kComparisonLevel},       {"pairs", list},       {"only_old", comparisons.only_old},
-          {"only_new", comparisons.only_new}};
+  return {{"schema", "lrnnx-bench.compare"},    {"schema_version", 1},
+          {"threshold", comparisons.threshold}, {"least_change_ms", kLeastChangeMs},
+          {"level", kComparisonLevel},          {"pairs", list},
+          {"only_old", comparisons.only_old},   {"only_new", comparisons.only_new}};
 }
 
 int exit_code_of(const Comparisons& comparisons, bool strict) {

@@ -23,6 +23,8 @@ const char* to_string(Change change);  // "FAST", ...
 // Runs of one program differ by more than their samples do: clocks, addresses, other tenants. A threshold of half the
 // least change worth finding (3 %) leaves the other half for that, on both sides.
 inline constexpr double kDefaultThreshold = 0.015;
+// Of short kernels more than the threshold: what a process happens to differ by, such as where its code lies.
+inline constexpr double kLeastChangeMs = 0.0002;
 inline constexpr double kComparisonLevel = 0.99;
 
 // new median / old median, and what surely holds it.
@@ -42,6 +44,7 @@ Change judge(const Ratio& ratio, double threshold);
 struct Pair {
   nlohmann::ordered_json before, after;
   std::optional<Ratio> ratio;  // none if only the older one has a time
+  double threshold = 0;        // of this pair
   Change change = Change::ambiguous;
 };
 

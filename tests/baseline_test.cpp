@@ -131,6 +131,18 @@ TEST(Baseline, MatchesRowsByProblemAndCacheStateInAnyOrder) {
   EXPECT_EQ(exit_code_of(comparisons, false), 5);
 }
 
+TEST(Baseline, AShortKernelHasToChangeByMoreThanProcessesDiffer) {
+  const Results before = results_of({row("a", around(0.01)), row("b", around(0.01)), row("c", around(0.1))});
+  const Results after = results_of({row("a", around(0.01019)), row("b", around(0.01022)), row("c", around(0.102))});
+  const Comparisons comparisons = compare_results(before, after, 0.015);
+  EXPECT_EQ(comparisons.pairs[0].change, Change::same);
+  EXPECT_EQ(comparisons.pairs[1].change, Change::slow);
+  EXPECT_EQ(comparisons.pairs[2].change, Change::slow);
+  EXPECT_EQ(compare_results(after, before, 0.015).pairs[1].change, Change::fast);
+  EXPECT_NE(table_text(comparisons).find("threshold 1.5 %, at least 0.2 µs"), std::string::npos)
+      << table_text(comparisons);
+}
+
 TEST(Baseline, SaysWhichRowsHaveNoPartner) {
   const Comparisons comparisons = compare_results(results_of({row("a", around(1)), row("gone", around(1))}),
                                                   results_of({row("a", around(1)), row("new", around(1))}), 0.02);
