@@ -14,73 +14,106 @@ struct TimeSums {
   std::int64_t parts, dim, dstate;
 };
 
-// One thread a (channel, state): parts added in double, for there may be thousands.
-template <class Discretization>
-__global__ void finalize_time_sums(const __grid_constant__ TimeSums p) {
-  using F = Discretization;
-  using T = typename F::Weight;
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const std::int64_t weights = p.dim * p.dstate;
-  const auto total = [&](auto zero, const float* parts, std::int64_t stride) {
-    double sums[kParts<decltype(zero)>] = {};
-#pragma unroll 4
-    for (std::int64_t i = 0; i < p.parts; ++i) {
-      auto value = load_weight<decltype(zero)>(parts, i * stride + index);
-#pragma unroll
-      for (int half = 0; half < kParts<decltype(zero)>; ++half) sums[half] += part(value, half);
-    }
-#pragma unroll
-    for (int half = 0; half < kParts<decltype(zero)>; ++half) part(zero, half) = static_cast<float>(sums[half]);
-    return zero;
-  };
-  if (index < weights) {
-    const T zero = from_real<T>(0.0f);
-    if (p.dA != nullptr) {
-      T dA = zero;
-      if (F::kUsesA) dA = F::weight_gradient(load_weight<T>(p.weight, index), total(zero, p.A, weights), zero);
-      store_weight(p.dA, index, dA);
-    }
-    if (p.dB != nullptr) store_weight(p.dB, index, F::kTakesB ? total(zero, p.B, weights) : zero);
-    if (p.dC != nullptr) store_weight(p.dC, index, total(zero, p.C, weights));
-  }
-  if (index < p.dim) {
-    if (p.D != nullptr) p.dD[index] = total(0.0f, p.D, p.dim);
-    if (p.bias != nullptr) p.ddelta_bias[index] = total(0.0f, p.bias, p.dim);
-  }
-}
-
 struct StateSums {
   const float4* parts;  // (B G, channel_blocks, quads, passes, kStateSumQuads, 32), 32 in the lanes' order
   void *dB, *dC;        // null where B or C is fixed
-  std::int64_t batch_groups, channel_blocks, quads, passes, dstate, seqlen;
+  std::uint32_t batch_groups, channel_blocks, quads, passes, dstate, seqlen;
   bool vector;        // float quads are 16-byte aligned
   bool halves, bf16;  // how dB and dC are stored
 };
 
-// One thread a (batch and group, quad, pass, group of four, lane).
+struct FinalizeParameters {
+  TimeSums time;
+  StateSums states;
+  std::uint32_t time_blocks;  // which come first
+};
+
+constexpr int kFinalizeWarps = 8;
+
+// A lane a (channel, state). The warps share the parts, in double, for there may be thousands.
+template <class Discretization>
+__device__ void finalize_time_sums(const TimeSums& p, std::int64_t block, int warp, int lane) {
+  using F = Discretization;
+  using T = typename F::Weight;
+  __shared__ double shared[kFinalizeWarps][2][32];
+  const std::int64_t index = block * 32 + lane, weights = p.dim * p.dstate;
+  // For warp 0; all warps take part.
+  const auto total = [&](auto zero, const float* parts, std::int64_t stride) {
+    using Number = decltype(zero);
+    double sums[kParts<Number>] = {};
+    if (index < stride) {
+#pragma unroll 8
+      for (std::int64_t i = warp; i < p.parts; i += kFinalizeWarps) {
+        Number value = load_weight<Number>(parts, i * stride + index);
+#pragma unroll
+        for (int half = 0; half < kParts<Number>; ++half) sums[half] += part(value, half);
+      }
+    }
+#pragma unroll
+    for (int half = 0; half < kParts<Number>; ++half) shared[warp][half][lane] = sums[half];
+    __syncthreads();
+#pragma unroll
+    for (int half = 0; half < kParts<Number>; ++half) {
+      for (int w = 1; w < kFinalizeWarps; ++w) sums[half] += shared[w][half][lane];
+      part(zero, half) = static_cast<float>(sums[half]);
+    }
+    __syncthreads();
+    return zero;
+  };
+  const bool writes = warp == 0;
+  const T zero = from_real<T>(0.0f);
+  if (p.dA != nullptr) {
+    T dA = zero;
+    if constexpr (F::kUsesA) dA = total(zero, p.A, weights);
+    if (writes && index < weights) {
+      if constexpr (F::kUsesA) dA = F::weight_gradient(load_weight<T>(p.weight, index), dA, zero);
+      store_weight(p.dA, index, dA);
+    }
+  }
+  if (p.dB != nullptr) {
+    T dB = zero;
+    if constexpr (F::kTakesB) dB = total(zero, p.B, weights);
+    if (writes && index < weights) store_weight(p.dB, index, dB);
+  }
+  if (p.dC != nullptr) {
+    const T dC = total(zero, p.C, weights);
+    if (writes && index < weights) store_weight(p.dC, index, dC);
+  }
+  if (block * 32 >= p.dim) return;
+  if (p.D != nullptr) {
+    const float dD = total(0.0f, p.D, p.dim);
+    if (writes && index < p.dim) p.dD[index] = dD;
+  }
+  if (p.bias != nullptr) {
+    const float ddelta_bias = total(0.0f, p.bias, p.dim);
+    if (writes && index < p.dim) p.ddelta_bias[index] = ddelta_bias;
+  }
+}
+
+// A warp a row of sums, counted over (batch and group, quad, pass, group of four).
 template <class Weight>
-__global__ void finalize_state_sums(const __grid_constant__ StateSums p) {
-  constexpr int kFours = kStateSumQuads<Weight>;
-  const std::int64_t per_block = p.quads * p.passes * kFours * 32;
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (index >= p.batch_groups * per_block) return;
-  const std::int64_t batch_group = index / per_block, place = index % per_block;
-  const int four = static_cast<int>(place / 32 % kFours);
-  const std::int64_t pass = place / 32 / kFours % p.passes, time = place / 32 / kFours / p.passes * 4;
-  const StateSumPlace sum_place = state_sum_place<Weight>(static_cast<int>(place & 31));
-  const std::int64_t n = pass * kStatesPerPass + sum_place.state;
+__device__ void finalize_state_sums(const StateSums& p, std::uint32_t row, int lane) {
+  constexpr std::uint32_t kFours = kStateSumQuads<Weight>;
+  const std::uint32_t rows = p.quads * p.passes * kFours;  // of a batch and group: 512 bytes each, so they are few
+  const std::uint32_t batch_group = row / rows, place = row % rows;
+  if (batch_group >= p.batch_groups) return;
+  const std::uint32_t four = place % kFours, pass = place / kFours % p.passes, time = place / kFours / p.passes * 4;
+  const StateSumPlace sum_place = state_sum_place<Weight>(lane);
+  const std::uint32_t n = pass * kStatesPerPass + sum_place.state;
   void* const tensor = sum_place.of_B ? p.dB : p.dC;
   if (tensor == nullptr || n >= p.dstate || time >= p.seqlen) return;
 
-  const float4* source = p.parts + batch_group * p.channel_blocks * per_block + place;
+  const std::uint64_t stride = std::uint64_t{rows} * 32;
+  const float4* source = p.parts + batch_group * p.channel_blocks * stride + (std::uint64_t{place} * 32 + lane);
   float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 8
-  for (std::int64_t block = 0; block < p.channel_blocks; ++block) {
-    const float4 part = __ldcs(source + block * per_block);
+  for (std::uint32_t block = 0; block < p.channel_blocks; ++block) {
+    const float4 part = __ldcs(source + block * stride);
     sum = {sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w};
   }
-  const std::int64_t first = ((batch_group * p.dstate + n) * p.seqlen + time) * kFours + four;
-  const int left = static_cast<int>(min(p.seqlen - time, std::int64_t{4}));
+  const std::uint64_t first =
+      ((static_cast<std::uint64_t>(batch_group) * p.dstate + n) * p.seqlen + time) * kFours + four;
+  const int left = static_cast<int>(min(p.seqlen - time, 4u));
   if (kFours == 1 && p.halves) {
     store_halves(static_cast<std::uint16_t*>(tensor) + first, narrow(sum, p.bf16), left);
     return;
@@ -93,6 +126,18 @@ __global__ void finalize_state_sums(const __grid_constant__ StateSums p) {
     for (int e = 0; e < 4; ++e) {
       if (e < left) target[e * kFours] = at(sum, e);
     }
+  }
+}
+
+template <class Discretization>
+__global__ void __launch_bounds__(kFinalizeWarps * 32)
+    finalize_selective_scan(const __grid_constant__ FinalizeParameters p) {
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  if (blockIdx.x < p.time_blocks) {
+    finalize_time_sums<Discretization>(p.time, blockIdx.x, warp, lane);
+  } else {
+    finalize_state_sums<typename Discretization::Weight>(p.states, (blockIdx.x - p.time_blocks) * kFinalizeWarps + warp,
+                                                         lane);
   }
 }
 

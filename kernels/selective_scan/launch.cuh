@@ -262,47 +262,44 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
              device, args.stream, parameters);
   if (status != LRNNX_OK) return status;
 
-  const TimeSums time_sums = {
-      .A = parameters.A_sums,
-      .B = parameters.B_sums,
-      .C = parameters.C_sums,
-      .D = parameters.D_sums,
-      .bias = parameters.bias_sums,
-      .dA = output(args.dA),
-      .dB = variable_B ? nullptr : output(args.dB),
-      .dC = variable_C ? nullptr : output(args.dC),
-      .dD = output(args.dD),
-      .ddelta_bias = output(args.ddelta_bias),
-      .weight = input(args.A),
-      .parts = problem.batch * workspace.splits * workspace.segments,
-      .dim = problem.dim,
-      .dstate = problem.dstate,
-  };
-  status = launch(finalize_time_sums<F>, "finalize_time_sums", ceil_div(problem.dim * problem.dstate, 128), 128, 0,
-                  device, args.stream, time_sums);
-  if (status != LRNNX_OK || direct || !(variable_B || variable_C)) return status;
-
   const auto is_aligned = [](const lrnnx_tensor& tensor) {
     return reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
   };
-  const StateSums state_sums = {
-      .parts = parameters.state_sums,
-      .dB = variable_B ? args.dB.data : nullptr,
-      .dC = variable_C ? args.dC.data : nullptr,
-      .batch_groups = problem.batch * problem.groups,
-      .channel_blocks = workspace.channel_blocks,
-      .quads = workspace.tiles * Layout::Tile::kQuads,
-      .passes = workspace.passes,
-      .dstate = problem.dstate,
-      .seqlen = problem.seqlen,
-      .vector = problem.seqlen % 4 == 0 && is_aligned(args.dB) && is_aligned(args.dC),
-      .halves = is_half(problem.dtype),
-      .bf16 = bf16,
+  const FinalizeParameters sums = {
+      .time = {.A = parameters.A_sums,
+               .B = parameters.B_sums,
+               .C = parameters.C_sums,
+               .D = parameters.D_sums,
+               .bias = parameters.bias_sums,
+               .dA = output(args.dA),
+               .dB = variable_B ? nullptr : output(args.dB),
+               .dC = variable_C ? nullptr : output(args.dC),
+               .dD = output(args.dD),
+               .ddelta_bias = output(args.ddelta_bias),
+               .weight = input(args.A),
+               .parts = problem.batch * workspace.splits * workspace.segments,
+               .dim = problem.dim,
+               .dstate = problem.dstate},
+      .states = {.parts = parameters.state_sums,
+                 .dB = variable_B ? args.dB.data : nullptr,
+                 .dC = variable_C ? args.dC.data : nullptr,
+                 .batch_groups = static_cast<std::uint32_t>(problem.batch * problem.groups),
+                 .channel_blocks = static_cast<std::uint32_t>(workspace.channel_blocks),
+                 .quads = static_cast<std::uint32_t>(workspace.tiles * Layout::Tile::kQuads),
+                 .passes = static_cast<std::uint32_t>(workspace.passes),
+                 .dstate = static_cast<std::uint32_t>(problem.dstate),
+                 .seqlen = static_cast<std::uint32_t>(problem.seqlen),
+                 .vector = problem.seqlen % 4 == 0 && is_aligned(args.dB) && is_aligned(args.dC),
+                 .halves = is_half(problem.dtype),
+                 .bf16 = bf16},
+      .time_blocks = static_cast<std::uint32_t>(ceil_div(problem.dim * problem.dstate, 32)),
   };
-  const std::int64_t places =
-      state_sums.batch_groups * state_sums.quads * state_sums.passes * kStateSumQuads<typename F::Weight> * 32;
-  return launch(finalize_state_sums<typename F::Weight>, "finalize_state_sums", ceil_div(places, 256), 256, 0, device,
-                args.stream, state_sums);
+  const std::int64_t rows = problem.batch * problem.groups * workspace.tiles * Layout::Tile::kQuads * workspace.passes *
+                            kStateSumQuads<typename F::Weight>;
+  const bool sums_states = !direct && (variable_B || variable_C);
+  return launch(finalize_selective_scan<F>, "finalize_selective_scan",
+                sums.time_blocks + (sums_states ? ceil_div(rows, kFinalizeWarps) : 0), kFinalizeWarps * 32, 0, device,
+                args.stream, sums);
 }
 
 }  // namespace detail
