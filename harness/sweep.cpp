@@ -228,6 +228,14 @@ Json libraries_json(std::span<const Implementation> implementations) {
   return libraries;
 }
 
+Plan plan_of(const std::vector<Problem>& problems, const SweepOptions& options,
+             std::span<const Implementation> implementations) {
+  Plan plan{.environment = environment(), .timing = to_json(options.run), .problems = {}};
+  plan.environment["program"]["libraries"] = libraries_json(implementations);
+  for (const Problem& problem : problems) plan.problems.push_back(to_string(problem));
+  return plan;
+}
+
 }  // namespace
 
 std::vector<Problem> share_of(const std::vector<Problem>& problems, const Shard& shard) {
@@ -246,9 +254,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   const auto start = std::chrono::steady_clock::now();
   take_wall_time();  // from here on
   Executor executor(options, implementations, problems.empty() ? "" : problems.front().backend);
-  Plan plan{.environment = environment(), .timing = to_json(options.run), .problems = {}};
-  plan.environment["program"]["libraries"] = libraries_json(implementations);
-  for (const Problem& problem : problems) plan.problems.push_back(to_string(problem));
+  const Plan plan = plan_of(problems, options, implementations);
   std::optional<Journal> journal = begin_journal(journal_file, plan, options);
 
   Swept swept;
@@ -323,18 +329,24 @@ int run_sweep(const SweepOptions& options) {
   const std::vector<Implementation> implementations =
       find_implementations(options.selection.libraries, options.patience_seconds);
   const std::vector<Problem> all = select(options, implementations), problems = share_of(all, options.shard);
+  const std::string journal = journal_path(options);
+  if (options.resume && journal.empty())
+    throw UsageError("--resume: there is no journal without --journal, --out or --json FILE");
   if (options.dry_run) {
     if (!options.json.empty() || !options.csv.empty() || !options.markdown.empty())
       throw UsageError("--dry-run: there are no results for --json, --csv or --markdown; it prints the problems");
+    std::optional<Journal> done;
+    if (options.resume && !options.devices.empty())
+      throw UsageError("--dry-run: with --resume it takes no --devices, of which each has its own journal");
+    if (options.resume && std::filesystem::exists(journal))
+      done.emplace(Journal::open(journal, plan_of(problems, options, implementations), options.allow_mixed));
     std::string lines;
-    for (const Problem& problem : problems) lines += to_string(problem) + '\n';
+    for (const Problem& problem : problems)
+      if (!done || !done->done().contains(to_string(problem))) lines += to_string(problem) + '\n';
     write_stdout(lines);
     return static_cast<int>(ExitCode::ok);
   }
   prepare_places(options);
-  const std::string journal = journal_path(options);
-  if (options.resume && journal.empty())
-    throw UsageError("--resume: there is no journal without --journal, --out or --json FILE");
   std::optional<Results> baseline;
   if (!options.baseline.empty()) {
     baseline = read_results(options.baseline);
@@ -428,7 +440,8 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
                    "such as 0,2; with --out")
       ->type_name("all|N,N");
   command->add_option("--device-part", flags->device_part)->group("");  // which of them this process is for
-  command->add_flag("--dry-run", options->dry_run, "Print the problems and run none");
+  command->add_flag("--dry-run", options->dry_run,
+                    "Print the problems, with --resume those that are left, and run none");
   command
       ->add_flag("--profile", options->run.profile,
                  "For a profiler: launch each problem once, in this process, unchecked and untimed")

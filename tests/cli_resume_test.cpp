@@ -152,6 +152,19 @@ TEST(CliSweepPlan, DryRunPrintsLinesThatParseBackAndRunsNothing) {
   EXPECT_EQ(run_program("sweep --dry-run -p '" + problems.back() + "'").out, problems.back() + '\n');
 }
 
+TEST(CliSweepPlan, DryRunOfAResumedSweepPrintsWhatIsLeft) {
+  const TemporaryDirectory directory;
+  const std::string sweep = "sweep " + kSelection + "--out '" + (directory / "out").string() + "' ";
+  const std::string all = run_program(sweep + "--dry-run").out;
+  EXPECT_EQ(run_program(sweep + "--dry-run --resume").out, all);
+  ASSERT_EQ(run_program(sweep + "-q --budget 0.001s").exit_code, 0);
+  const ProgramResult left = run_program(sweep + "--dry-run --resume");
+  EXPECT_EQ(left.exit_code, 0) << left.err;
+  ASSERT_LT(left.out.size(), all.size());
+  EXPECT_TRUE(all.ends_with(left.out)) << left.out;
+  EXPECT_EQ(run_program(sweep + "--dry-run --resume --direction forward").exit_code, 2);
+}
+
 TEST(CliSweepPlan, EverySuiteOfTheRepositoryExpandsToProblems) {
   int suites = 0;
   for (const auto& entry : std::filesystem::directory_iterator(LRNNX_SOURCE_DIR "/suites")) {
