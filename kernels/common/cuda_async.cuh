@@ -1,4 +1,5 @@
-// Hopper's and Ampere's asynchronous shared-memory instructions that CUDA C++ has no plain spelling for.
+// Instructions that CUDA C++ has no plain spelling for: Hopper's and Ampere's asynchronous copies and barriers, stores
+// of a kind, and a step of a scan over lanes. tests/emulation/ has functions of these names for the host.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,12 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* pointer) {
 __device__ __forceinline__ void copy_async_16(std::uint32_t destination, const void* source, std::uint32_t bytes) {
   asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(bytes)
                : "memory");
+}
+
+// The same for what other warps of the multiprocessor read too.
+__device__ __forceinline__ void copy_async_16_cached(std::uint32_t destination, const void* source,
+                                                     std::uint32_t bytes) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(bytes) : "memory");
 }
 
 // Copies 8 bytes of a row, or writes zeros where `valid` is false. The L2 hint fetches what the next tile needs.
@@ -77,6 +84,30 @@ __device__ __forceinline__ void store_streaming(float* destination, float4 value
 }
 __device__ __forceinline__ void store_streaming(std::uint16_t* destination, uint2 value) {
   asm volatile("st.global.cs.v2.u32 [%0], {%1, %2};" ::"l"(destination), "r"(value.x), "r"(value.y) : "memory");
+}
+
+// x -> a x + b after the map of the lane `distance` before this one, where there is one. By hand, for the shuffle's own
+// predicate: nvcc compares lane numbers and moves the results once more.
+__device__ __forceinline__ void compose_up(float& a, float& b, int distance) {
+  asm volatile(
+      "{\n.reg .pred in;\n.reg .f32 a, b;\n"
+      "shfl.sync.up.b32 a|in, %0, %2, 0, 0xffffffff;\n"
+      "shfl.sync.up.b32 b, %1, %2, 0, 0xffffffff;\n"
+      "@in fma.rn.f32 %1, %0, b, %1;\n"
+      "@in mul.f32 %0, %0, a;\n}"
+      : "+f"(a), "+f"(b)
+      : "r"(distance));
+}
+// The same after the map of the lane `distance` behind this one.
+__device__ __forceinline__ void compose_down(float& a, float& b, int distance) {
+  asm volatile(
+      "{\n.reg .pred in;\n.reg .f32 a, b;\n"
+      "shfl.sync.down.b32 a|in, %0, %2, 31, 0xffffffff;\n"
+      "shfl.sync.down.b32 b, %1, %2, 31, 0xffffffff;\n"
+      "@in fma.rn.f32 %1, %0, b, %1;\n"
+      "@in mul.f32 %0, %0, a;\n}"
+      : "+f"(a), "+f"(b)
+      : "r"(distance));
 }
 
 }  // namespace lrnnx::cuda

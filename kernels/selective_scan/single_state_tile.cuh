@@ -25,18 +25,6 @@ struct alignas(16) Quad {
   __device__ float operator[](int e) const { return steps[e]; }
 };
 
-// Says that the address is global where the compiler cannot know it: a generic store waits for shared memory too.
-__device__ __forceinline__ void store_whole(float* target, const Quad& quad) {
-  asm volatile("st.global.cs.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(target), "f"(quad[0]), "f"(quad[1]), "f"(quad[2]),
-               "f"(quad[3])
-               : "memory");
-}
-
-// As copy_async_16, for what other warps of the multiprocessor read too.
-__device__ __forceinline__ void copy_async_16_cached(std::uint32_t target, const void* source, std::uint32_t bytes) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(bytes) : "memory");
-}
-
 // A (B, D, L) tensor.
 struct RowTensor {
   float* data;
@@ -128,7 +116,7 @@ template <bool kWhole>
 __device__ __forceinline__ void store_quad(const Row& row, const Place<kWhole>& place, const Quad& quad) {
   float* const target = row.origin + place.offset;
   if (kWhole || (row.matches && place.holds_all())) {
-    store_whole(target, quad);
+    store_streaming(target, float4{quad[0], quad[1], quad[2], quad[3]});
   } else {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
@@ -240,28 +228,13 @@ __device__ __forceinline__ Map then(Map first, Map second) {
 
 enum class Order { first_lane_first, last_lane_first };
 
-// The lane's map after that of the lane `distance` before it, where there is one. By hand, for the shuffle's own
-// predicate: nvcc compares lane numbers and moves the results once more.
+// The lane's map after that of the lane `distance` before it, where there is one.
 template <Order kOrder>
 __device__ __forceinline__ void compose_with(Map& map, int distance) {
   if constexpr (kOrder == Order::first_lane_first) {
-    asm volatile(
-        "{\n.reg .pred in;\n.reg .f32 a, b;\n"
-        "shfl.sync.up.b32 a|in, %0, %2, 0, 0xffffffff;\n"
-        "shfl.sync.up.b32 b, %1, %2, 0, 0xffffffff;\n"
-        "@in fma.rn.f32 %1, %0, b, %1;\n"
-        "@in mul.f32 %0, %0, a;\n}"
-        : "+f"(map.a), "+f"(map.b)
-        : "r"(distance));
+    compose_up(map.a, map.b, distance);
   } else {
-    asm volatile(
-        "{\n.reg .pred in;\n.reg .f32 a, b;\n"
-        "shfl.sync.down.b32 a|in, %0, %2, 31, 0xffffffff;\n"
-        "shfl.sync.down.b32 b, %1, %2, 31, 0xffffffff;\n"
-        "@in fma.rn.f32 %1, %0, b, %1;\n"
-        "@in mul.f32 %0, %0, a;\n}"
-        : "+f"(map.a), "+f"(map.b)
-        : "r"(distance));
+    compose_down(map.a, map.b, distance);
   }
 }
 
