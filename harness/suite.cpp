@@ -314,8 +314,8 @@ std::string text_of(const Json& value, const std::string& where) {
 }
 
 Grid parse_case(const Json& object, const std::string& where, const Axes& overrides) {
-  std::vector<std::string> allowed = {"description",   "operator", "seed",  "backend",
-                                      "configuration", "combine",  "budget"};
+  std::vector<std::string> allowed = {"description",    "operator",      "seed",    "backend",
+                                      "implementation", "configuration", "combine", "budget"};
   allowed.insert(allowed.end(), axis_names().begin(), axis_names().end());
   require_keys(object, allowed, where);
 
@@ -333,6 +333,10 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
   }
   if (object.contains("backend")) {
     grid.backend = backend(text_of(object["backend"], where + ": backend")).name();
+  }
+  if (object.contains("implementation")) {
+    const std::string name = text_of(object["implementation"], where + ": implementation");
+    for (Problem& operation : grid.operations) operation.implementation = name;
   }
   if (object.contains("configuration")) {
     if (grid.backend.empty())
@@ -474,11 +478,11 @@ std::vector<Problem> for_implementations(const std::vector<Problem>& problems, c
       const bool is_named = problem.implementation == implementation.name;
       if (!problem.implementation.empty() && !is_named) continue;
       if (!is_wanted(implementation) && !(is_named && selection.implementation.empty())) continue;
-      if (!is_named && !is_listed(implementation, problem)) continue;
-      // The configurations that a suite lists are those of the library of this repository.
-      const bool lists_own =
-          selection.problems.empty() && !problem.configuration.empty() && selection.configuration.empty();
-      if (lists_own && implementation.name != linked_library().name) continue;
+      const bool from_line = !selection.problems.empty();
+      if (!(is_named && from_line) && !is_listed(implementation, problem)) continue;
+      // The configurations that a suite lists are those of the library of this repository, unless it names another.
+      const bool lists_own = !from_line && !problem.configuration.empty() && selection.configuration.empty();
+      if (lists_own && !is_named && implementation.name != linked_library().name) continue;
       Problem own = problem;
       own.implementation = implementation.name == linked_library().name ? "" : implementation.name;
       listed.push_back(std::move(own));

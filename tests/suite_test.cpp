@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "harness/error.h"
@@ -229,6 +230,24 @@ TEST(Selection, SeedAndConfigurationGoToEveryProblem) {
   }
   selection.configuration = "a=1 b=2";
   EXPECT_NE(refusal([&] { select_problems(selection); }).find("without spaces"), std::string::npos);
+}
+
+TEST(Selection, ACaseMayNameItsImplementation) {
+  const TemporaryDirectory directory;
+  const std::string suite = directory / "suite.json";
+  std::ofstream(suite) << R"({"cases": [{"operator": "*.f32", "implementation": "mine", "backend": "cpu",
+                              "configuration": "a=1", "batch": 1, "dim": 1, "seqlen": 1, "dstate": 1}]})";
+  std::vector<Implementation> implementations = find_implementations({}, 0);
+  Variant forward = variants().front();
+  forward.backend = "cpu";
+  const Selection selection = {.suite = suite, .backend = "cpu"};
+  EXPECT_NE(refusal([&] { select_problems(selection, implementations); }).find("'mine'"), std::string::npos);
+
+  implementations.push_back({.name = "mine", .file = LibraryFile{}, .variants = {forward}, .error = ""});
+  const auto problems = select_problems(selection, implementations);
+  ASSERT_EQ(problems.size(), 1u) << "it computes nothing else";
+  EXPECT_EQ(problems[0].implementation, "mine");
+  EXPECT_EQ(problems[0].configuration, "a=1");
 }
 
 TEST(Selection, ThatMatchesNothingIsRefusedWithWhatThereIs) {
