@@ -1,5 +1,6 @@
 // Instructions that CUDA C++ has no plain spelling for: Hopper's and Ampere's asynchronous copies and barriers, stores
-// of a kind, and a step of a scan over lanes. tests/emulation/ has functions of these names for the host.
+// of a kind, and a step of a scan over lanes. tests/emulation/ has the same for the host, so that no kernel has any asm
+// of instructions itself.
 #pragma once
 
 #include <cstdint>
@@ -84,6 +85,17 @@ __device__ __forceinline__ void store_streaming(float* destination, float4 value
 }
 __device__ __forceinline__ void store_streaming(std::uint16_t* destination, uint2 value) {
   asm volatile("st.global.cs.v2.u32 [%0], {%1, %2};" ::"l"(destination), "r"(value.x), "r"(value.y) : "memory");
+}
+
+// A store of data that is read once more, by the next kernel: L2 should keep it, and has room if what streams through
+// goes first.
+__device__ __forceinline__ void store_kept(float* destination, float4 value) {
+  asm volatile(
+      "{\n.reg .b64 policy;\n"
+      "createpolicy.fractional.L2::evict_last.b64 policy, 1.0;\n"
+      "st.global.L2::cache_hint.v4.f32 [%0], {%1, %2, %3, %4}, policy;\n}" ::"l"(destination),
+      "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w)
+      : "memory");
 }
 
 // x -> a x + b after the map of the lane `distance` before this one, where there is one. By hand, for the shuffle's own

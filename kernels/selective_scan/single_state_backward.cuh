@@ -52,17 +52,6 @@ __host__ __device__ inline int backward_shared_bytes(int warps, int tensors, int
   return backward_rings_offset(warps, tensors, stages) + warps * kinds * kRingSteps * 4;
 }
 
-// Written once and read once more, by the next kernel: L2 should keep it, and has room if what streams through goes
-// first.
-__device__ __forceinline__ void store_kept(float* target, const Quad& quad) {
-  asm volatile(
-      "{\n.reg .b64 policy;\n"
-      "createpolicy.fractional.L2::evict_last.b64 policy, 1.0;\n"
-      "st.global.L2::cache_hint.v4.f32 [%0], {%1, %2, %3, %4}, policy;\n}" ::"l"(target),
-      "f"(quad[0]), "f"(quad[1]), "f"(quad[2]), "f"(quad[3])
-      : "memory");
-}
-
 // A position in the ring, from one ring before its start to one behind its end.
 __device__ __forceinline__ int wrap(int position) {
   if (position < 0) position += kRingSteps;
@@ -282,7 +271,7 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
                                        : (kind == 0 && variable_B ? p.dB : p.dC) + group * p.seqlen) +
                           step;
     if (p.parts > 1) {  // rows of the workspace are padded
-      store_kept(target, total);
+      store_kept(target, total.as_float4());
     } else if (reinterpret_cast<std::uintptr_t>(target) % 16 == 0 && step + 4 <= p.seqlen) {
       *reinterpret_cast<Quad*>(target) = total;
     } else {

@@ -23,6 +23,7 @@ struct alignas(16) Quad {
   float steps[4];
   __device__ float& operator[](int e) { return steps[e]; }
   __device__ float operator[](int e) const { return steps[e]; }
+  __device__ float4 as_float4() const { return {steps[0], steps[1], steps[2], steps[3]}; }
 };
 
 // A (B, D, L) tensor.
@@ -116,7 +117,7 @@ template <bool kWhole>
 __device__ __forceinline__ void store_quad(const Row& row, const Place<kWhole>& place, const Quad& quad) {
   float* const target = row.origin + place.offset;
   if (kWhole || (row.matches && place.holds_all())) {
-    store_streaming(target, float4{quad[0], quad[1], quad[2], quad[3]});
+    store_streaming(target, quad.as_float4());
   } else {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {

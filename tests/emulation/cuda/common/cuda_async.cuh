@@ -39,6 +39,7 @@ void store_streaming(Number* destination, Numbers value) {
   if (reinterpret_cast<std::uintptr_t>(destination) % sizeof value != 0) emulation::fail("a store is not aligned");
   std::memcpy(destination, &value, sizeof value);
 }
+inline void store_kept(float* destination, float4 value) { store_streaming(destination, value); }
 
 // As the instructions: both shuffles take what their lanes had before.
 inline void compose_up(float& a, float& b, int distance) {
