@@ -383,15 +383,36 @@ Grid parse_case(const Json& object, const std::string& where, const Axes& overri
   return grid;
 }
 
-std::vector<Grid> parse_suite(const std::string& text, const std::string& origin, const Axes& overrides) {
-  const Json suite = parse_json(text, origin);
+Json parse_cases(const std::string& text, const std::string& origin) {
+  Json suite = parse_json(text, origin);
   require_keys(suite, {"description", "reruns", "cases"}, origin);
   if (!suite.contains("cases") || !suite["cases"].is_array() || suite["cases"].empty()) {
     throw UsageError(fmt::format("{}: expected a list 'cases' with at least one case", origin));
   }
+  return std::move(suite["cases"]);
+}
+
+// A case that includes a suite stands for each of that one's cases, with its own keys in the place of theirs.
+std::vector<Grid> parse_suite(const std::string& text, const std::string& origin, const Axes& overrides) {
+  constexpr const char* kInclude = "include";
   std::vector<Grid> grids;
-  for (size_t i = 0; i < suite["cases"].size(); ++i) {
-    grids.push_back(parse_case(suite["cases"][i], fmt::format("{}: case {}", origin, i + 1), overrides));
+  size_t number = 0;
+  for (const Json& own : parse_cases(text, origin)) {
+    const std::string where = fmt::format("{}: case {}", origin, ++number);
+    if (!own.is_object() || !own.contains(kInclude)) {
+      grids.push_back(parse_case(own, where, overrides));
+      continue;
+    }
+    const std::string path = (std::filesystem::path(origin).parent_path() / text_of(own[kInclude], where)).string();
+    size_t included = 0;
+    for (Json each : parse_cases(read_file(path), path)) {
+      const std::string place = fmt::format("{} ({}: case {})", where, path, ++included);
+      if (!each.is_object() || each.contains(kInclude))
+        throw UsageError(fmt::format("{}: expected a case that includes nothing", place));
+      for (const auto& [key, value] : own.items())
+        if (key != kInclude) each[key] = value;
+      grids.push_back(parse_case(each, place, overrides));
+    }
   }
   return grids;
 }

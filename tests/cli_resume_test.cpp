@@ -169,7 +169,7 @@ TEST(CliSweepPlan, EverySuiteOfTheRepositoryExpandsToProblems) {
   int suites = 0;
   for (const auto& entry : std::filesystem::directory_iterator(LRNNX_SOURCE_DIR "/suites")) {
     ++suites;
-    const ProgramResult dry = run_program("sweep --dry-run --suite '" + entry.path().string() + "'");
+    const ProgramResult dry = run_program("sweep --dry-run -b all --suite '" + entry.path().string() + "'");
     EXPECT_EQ(dry.exit_code, 0) << entry.path() << dry.err;
     EXPECT_NE(dry.out, "") << entry.path();
   }

@@ -1,6 +1,7 @@
 // Suites and axes: what they expand to, and what is refused with which words.
 #include "harness/suite.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -358,11 +359,38 @@ TEST(Suites, PairsHoldEveryPairOfValuesInBothDirections) {
   }
 }
 
+TEST(Suites, ACaseMayIncludeAnotherSuiteWithKeysOfItsOwn) {
+  const std::filesystem::path directory = std::filesystem::path(::testing::TempDir()) / "include_test";
+  std::filesystem::create_directories(directory);
+  const auto write = [&](const char* name, const std::string& cases) {
+    std::ofstream(directory / name) << R"({"cases": [)" << cases << "]}";
+  };
+  write("sizes.json",
+        R"({"operator": "*.mamba.f32", "batch": 1, "dim": 2, "seqlen": [3, 5], "dstate": 1, "fill": "wide"},
+                         {"operator": "*.zoh.f32", "batch": 1, "dim": 2, "seqlen": 7, "dstate": 1})");
+  write("nested.json", R"({"include": "sizes.json"})");
+  const auto including = [&](const std::string& keys) {
+    return expand_suite(R"({"cases": [{"include": )" + keys + "}]}", directory / "own.json", {"cpu"});
+  };
+  std::vector<std::string> found;
+  for (const Problem& problem : including(R"("sizes.json", "fill": "stiff", "direction": "forward", "dim": 4)")) {
+    EXPECT_EQ(problem.shape.dim, 4);
+    found.push_back(fmt::format("{} {} {}", problem.discretization, problem.shape.seqlen, problem.fill));
+  }
+  EXPECT_EQ(found, (std::vector<std::string>{"mamba 3 stiff", "mamba 5 stiff", "zoh 7 stiff"}));
+  EXPECT_EQ(including(R"("sizes.json")").front().fill, "wide");
+  EXPECT_NE(refusal([&] { including(R"("nested.json")"); }).find("expected a case that includes nothing"),
+            std::string::npos);
+  EXPECT_THROW(including(R"("none.json")"), Error);
+  EXPECT_NE(refusal([&] { including(R"("sizes.json", "dmi": 4)"); }).find("dmi"), std::string::npos);
+  std::filesystem::remove_all(directory);
+}
+
 TEST(Suites, OfTheProjectAllExpand) {
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(LRNNX_SOURCE_DIR "/suites")) {
     const std::string path = entry.path();
-    EXPECT_FALSE(expand_suite(read_text(path), path, {"cpu"}).empty()) << path;
+    EXPECT_FALSE(expand_suite(read_text(path), path, {"cpu", "cuda"}).empty()) << path;
     ++count;
   }
   EXPECT_GT(count, 1);
