@@ -263,10 +263,12 @@ void fail(const char* what) {
   std::abort();  // has no further turn
 }
 
+// The last to arrive waits for its turn too: else it would always be the first to go on.
 void wait_for_block() {
   if (++block.arrived == block_size.x) {
     block.arrived = 0;
     ++block.generation;
+    yield();
   } else {
     wait_while(block.generation, block.generation);
   }
@@ -277,6 +279,7 @@ void wait_for_warp() {
   if (++warp.arrived == kWarpThreads) {
     warp.arrived = 0;
     ++warp.generation;
+    yield();
   } else {
     wait_while(warp.generation, warp.generation);
   }

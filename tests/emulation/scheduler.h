@@ -23,7 +23,7 @@ struct Schedule {
 constexpr Schedule kSchedules[] = {
     {Order::ascending, Copies::at_once},       {Order::descending, Copies::when_waited_for},
     {Order::random, Copies::either},           {Order::first_warp_ahead, Copies::when_waited_for},
-    {Order::last_warp_ahead, Copies::at_once}, {Order::random, Copies::when_waited_for},
+    {Order::last_warp_ahead, Copies::at_once},
 };
 
 // For the launches that follow; any number, which counts round and round.
