@@ -61,6 +61,23 @@ TEST(Readme, TheExampleOfALibraryBuildsAsSaidAndIsListed) {
   EXPECT_NE(listed.out.find("sequential"), std::string::npos);
 }
 
+// With something in the place of the sanitizers, which need a GPU.
+TEST(Readme, ScriptsGpuRunsEverySanitizerAndEnds) {
+  const TemporaryDirectory directory;
+  const std::filesystem::path tool = directory / "compute-sanitizer";
+  std::ofstream(tool) << "#!/bin/sh\nwhile [ \"${1#--}\" != \"$1\" ]; do shift 2; done\nexec \"$@\"\n";
+  std::filesystem::permissions(tool, std::filesystem::perms::owner_all);
+  const std::string out = directory / "out";
+  const int status = run_in_source_directory("PATH='" + tool.parent_path().string() +
+                                             "':$PATH timeout 120 scripts/gpu " LRNNX_BINARY_DIR " '" + out +
+                                             "' sanitize >/dev/null 2>&1");
+  const std::string report = read_text(out + "/sanitize.txt");
+  EXPECT_NE(WEXITSTATUS(status), 124) << report;
+  for (const char* name : {"memcheck", "initcheck", "synccheck", "racecheck"})
+    for (const char* direction : {"forward", "backward"})
+      EXPECT_NE(report.find(std::string("check-quick under ") + name + '.' + direction), std::string::npos) << report;
+}
+
 TEST(Readme, WhatIsInstalledFindsItsSuitesAndLinks) {
   const TemporaryDirectory directory;
   const std::string prefix = directory / "prefix", log = directory / "log";
