@@ -74,7 +74,23 @@ Journal Journal::create(const std::string& path, const Plan& plan) {
 Journal Journal::open(const std::string& path, const Plan& plan, bool allow_mixed) {
   Journal journal(path);
   journal.file_ = open_alone(path, 0);
-  const std::string text = read_file(path);
+  const size_t end = journal.learn(read_file(path), plan, allow_mixed);
+  if (end == 0) {  // not even the first line was whole
+    ::close(std::exchange(journal.file_, -1));
+    return create(path, plan);
+  }
+  if (::truncate(path.c_str(), static_cast<off_t>(end)) != 0)
+    throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  return journal;
+}
+
+Journal Journal::read(const std::string& path, const Plan& plan, bool allow_mixed) {
+  Journal journal(path);
+  journal.learn(read_file(path), plan, allow_mixed);
+  return journal;
+}
+
+size_t Journal::learn(const std::string& text, const Plan& plan, bool allow_mixed) {
   size_t begin = 0;
   for (size_t number = 1, end = 0; (end = text.find('\n', begin)) != text.npos; begin = end + 1, ++number) {
     try {
@@ -82,30 +98,24 @@ Journal Journal::open(const std::string& path, const Plan& plan, bool allow_mixe
           Json::parse(text.begin() + static_cast<ptrdiff_t>(begin), text.begin() + static_cast<ptrdiff_t>(end));
       if (number == 1) {
         if (line.at("schema") != kSchema || line.at("schema_version") != kSchemaVersion)
-          throw UsageError(fmt::format("{}: not a journal of this version of sweep", path));
+          throw UsageError(fmt::format("{}: not a journal of this version of sweep", path_));
         if (const auto sentences = differences(line, plan, allow_mixed); !sentences.empty())
-          throw UsageError(fmt::format("--resume: {} is of another sweep ({}){}", path, fmt::join(sentences, "; "),
+          throw UsageError(fmt::format("--resume: {} is of another sweep ({}){}", path_, fmt::join(sentences, "; "),
                                        allow_mixed ? "" : "; --allow-mixed overlooks machine and build"));
-        journal.environment_ = line.at("environment");
+        environment_ = line.at("environment");
       } else {
         Rows rows = line.at("rows").get<Rows>();
-        if (rows.empty()) throw UsageError(fmt::format("{}: line {}: no rows", path, number));
-        for (const Json& row : rows) require_row(row, fmt::format("{}: line {}", path, number));
-        journal.done_[line.at("problem")] = std::move(rows);
+        if (rows.empty()) throw UsageError(fmt::format("{}: line {}: no rows", path_, number));
+        for (const Json& row : rows) require_row(row, fmt::format("{}: line {}", path_, number));
+        done_[line.at("problem")] = std::move(rows);
         for (const auto& [backend, measured] : line.at("ceilings").items())
-          journal.ceilings_.insert_or_assign(backend, ceilings_from_json(measured));
+          ceilings_.insert_or_assign(backend, ceilings_from_json(measured));
       }
     } catch (const Json::exception& error) {
-      throw UsageError(fmt::format("{}: line {}: {}", path, number, error.what()));
+      throw UsageError(fmt::format("{}: line {}: {}", path_, number, error.what()));
     }
   }
-  if (begin == 0) {  // not even the first line was whole
-    ::close(std::exchange(journal.file_, -1));
-    return create(path, plan);
-  }
-  if (::truncate(path.c_str(), static_cast<off_t>(begin)) != 0)
-    throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  return journal;
+  return begin;
 }
 
 Journal::Journal(Journal&& other) noexcept

@@ -28,6 +28,9 @@ class Journal {
   // what differs if it is the journal of another plan (another machine or build only if not `allow_mixed`).
   static Journal open(const std::string& path, const Plan& plan, bool allow_mixed);
 
+  // The same, to look at: nothing is written, and it may be that a sweep is writing it.
+  static Journal read(const std::string& path, const Plan& plan, bool allow_mixed);
+
   Journal(Journal&& other) noexcept;
   ~Journal();
 
@@ -41,6 +44,8 @@ class Journal {
 
  private:
   explicit Journal(std::string path) : path_(std::move(path)) {}
+  // What the whole lines of `text` hold; returns how long they are.
+  size_t learn(const std::string& text, const Plan& plan, bool allow_mixed);
   void write(const nlohmann::ordered_json& line);
 
   std::string path_;

@@ -333,13 +333,14 @@ int run_sweep(const SweepOptions& options) {
   if (options.resume && journal.empty())
     throw UsageError("--resume: there is no journal without --journal, --out or --json FILE");
   if (options.dry_run) {
-    if (!options.json.empty() || !options.csv.empty() || !options.markdown.empty())
+    const bool names_journal = options.resume && is_place_for_file(options.json);
+    if ((!options.json.empty() && !names_journal) || !options.csv.empty() || !options.markdown.empty())
       throw UsageError("--dry-run: there are no results for --json, --csv or --markdown; it prints the problems");
     std::optional<Journal> done;
     if (options.resume && !options.devices.empty())
       throw UsageError("--dry-run: with --resume it takes no --devices, of which each has its own journal");
     if (options.resume && std::filesystem::exists(journal))
-      done.emplace(Journal::open(journal, plan_of(problems, options, implementations), options.allow_mixed));
+      done.emplace(Journal::read(journal, plan_of(problems, options, implementations), options.allow_mixed));
     std::string lines;
     for (const Problem& problem : problems)
       if (!done || !done->done().contains(to_string(problem))) lines += to_string(problem) + '\n';

@@ -163,6 +163,12 @@ TEST(CliSweepPlan, DryRunOfAResumedSweepPrintsWhatIsLeft) {
   ASSERT_LT(left.out.size(), all.size());
   EXPECT_TRUE(all.ends_with(left.out)) << left.out;
   EXPECT_EQ(run_program(sweep + "--dry-run --resume --direction forward").exit_code, 2);
+
+  const std::string torn = directory / "torn.json";
+  std::ofstream(torn + "l") << "no line";
+  const ProgramResult nothing = run_program("sweep --dry-run --resume --json '" + torn + "' " + kSelection);
+  EXPECT_EQ(nothing.out, all) << nothing.err;
+  EXPECT_EQ(read_text(torn + "l"), "no line") << "it only looks";
 }
 
 TEST(CliSweepPlan, EverySuiteOfTheRepositoryExpandsToProblems) {
