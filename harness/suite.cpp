@@ -314,8 +314,8 @@ std::string text_of(const Json& value, const std::string& where) {
 }
 
 Grid parse_case(const Json& object, const std::string& where, const Axes& overrides) {
-  std::vector<std::string> allowed = {"description",    "operator",      "seed",    "backend",
-                                      "implementation", "configuration", "combine", "budget"};
+  std::vector<std::string> allowed = {"description",   "operator", "seed",   "backend", "implementation",
+                                      "configuration", "combine",  "budget", "include"};
   allowed.insert(allowed.end(), axis_names().begin(), axis_names().end());
   require_keys(object, allowed, where);
 
@@ -392,7 +392,8 @@ Json parse_cases(const std::string& text, const std::string& origin) {
   return std::move(suite["cases"]);
 }
 
-// A case that includes a suite stands for each of that one's cases, with its own keys in the place of theirs.
+// A case that includes a suite stands for each of that one's cases, with its own keys in the place of theirs; null
+// takes one away.
 std::vector<Grid> parse_suite(const std::string& text, const std::string& origin, const Axes& overrides) {
   constexpr const char* kInclude = "include";
   std::vector<Grid> grids;
@@ -403,14 +404,22 @@ std::vector<Grid> parse_suite(const std::string& text, const std::string& origin
       grids.push_back(parse_case(own, where, overrides));
       continue;
     }
-    const std::string path = (std::filesystem::path(origin).parent_path() / text_of(own[kInclude], where)).string();
+    if (!own[kInclude].is_string())
+      throw UsageError(fmt::format("{}: include: expected the name of a file, not {}", where, own[kInclude].dump()));
+    const std::string path = std::filesystem::path(origin).parent_path() / own[kInclude].get<std::string>();
+    if (!std::filesystem::exists(path)) throw UsageError(fmt::format("{}: include: no file {}", where, path));
     size_t included = 0;
     for (Json each : parse_cases(read_file(path), path)) {
       const std::string place = fmt::format("{} ({}: case {})", where, path, ++included);
       if (!each.is_object() || each.contains(kInclude))
         throw UsageError(fmt::format("{}: expected a case that includes nothing", place));
-      for (const auto& [key, value] : own.items())
-        if (key != kInclude) each[key] = value;
+      for (const auto& [key, value] : own.items()) {
+        if (value.is_null()) {
+          each.erase(key);
+        } else if (key != kInclude) {
+          each[key] = value;
+        }
+      }
       grids.push_back(parse_case(each, place, overrides));
     }
   }
