@@ -90,7 +90,8 @@ void add_patience_flag(CLI::App& command, double& patience) {
 }
 
 void add_threshold_flag(CLI::App& command, double& threshold) {
-  add_percent_flag(command, "--threshold", threshold, "Percent by which a median has to change to be FAST or SLOW");
+  add_percent_flag(command, "--threshold", threshold,
+                   "Percent by which a median has to change to be FAST or SLOW, at least 0.2 µs");
 }
 
 }  // namespace lrnnx::bench

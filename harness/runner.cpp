@@ -20,9 +20,9 @@ namespace {
 constexpr double kCopyTolerance = 1.02;
 // Below this many times an empty kernel, a time says more about launching than about the kernel.
 constexpr double kShortLaunch = 3;
-// Where a small problem happens to lie, and in which slices of a cache, moves its time by a percent or two from process
-// to process. So it lies at several places at once and is timed at each by turns, round by round. Those that take more
-// than kPlacedBytes lie in so many places anyway.
+// On a GPU, where a small problem happens to lie, and in which slices of the cache, moves its time by a percent or two
+// from process to process. So it lies at several places at once and is timed at each by turns, round by round. Those
+// that take more than kPlacedBytes lie in so many places anyway.
 constexpr size_t kPlacements = 4;
 constexpr int64_t kPlacedBytes = int64_t{32} << 20;
 // Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.
@@ -216,9 +216,14 @@ void Runner::prepare(Contender& contender) {
   on_phase("preparing");
   timer_of(backend);  // with the ceilings, which the first problem waits for
   std::deque<Case>& placements = contender.placements;
-  do {
-    placements.emplace_back(row.problem, backend, library_of(row.problem));
-  } while (placements.size() < kPlacements && placements.front().allocated_bytes() <= kPlacedBytes);
+  placements.emplace_back(row.problem, backend, library_of(row.problem));
+  try {
+    while (backend.name() == "cuda" && placements.size() < kPlacements &&
+           placements.front().allocated_bytes() <= kPlacedBytes)
+      placements.emplace_back(row.problem, backend, library_of(row.problem));
+  } catch (const OutOfMemory&) {
+    // It is timed where there was room.
+  }
   row.memory = placements.front().memory();
   row.configuration = placements.front().configuration();
   if (row.check) {
@@ -264,7 +269,9 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
     for (Contender* contender : contenders) {
       attempt(*contender, [&] {
         Sampling& sampling = samplings.at(contender);
-        const bool alone = contenders.size() == 1 && contender->placements.size() == 1 && !on_round;
+        // Of several places only warm ones were driven out meanwhile.
+        const bool stayed = contender->placements.size() == 1 || state == CacheState::cold;
+        const bool alone = contenders.size() == 1 && stayed && !on_round;
         const bool goes_on = sampling.round(alone);
         ++contender->turn;
         if (goes_on) return;
