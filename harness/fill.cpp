@@ -111,7 +111,9 @@ std::optional<Plant> plant_of(const Problem& problem) {
   const bool infinite = std::isinf((*modifier)->plant);
   std::vector<TensorSpec> candidates;
   for (const TensorSpec& tensor : tensors(problem)) {
-    if (tensor.role == Role::input && (is_linear(tensor) || !infinite)) candidates.push_back(tensor);
+    if (tensor.role != Role::input || (infinite && !is_linear(tensor))) continue;
+    if ((*modifier)->plants_row && tensor.shape.size() == 1) continue;  // one of several rows
+    candidates.push_back(tensor);
   }
   const uint64_t key = mix_bits(data_seed(problem) ^ hash_text("plant"));
   const Element random(key, 0, 0, 0, false), place(key, 1, 0, 0, false);
