@@ -23,7 +23,7 @@ const char* to_string(Change change);  // "FAST", ...
 // Runs of one program differ by more than their samples do: clocks, addresses, other tenants. A threshold of half the
 // least change worth finding (3 %) leaves the other half for that, on both sides.
 inline constexpr double kDefaultThreshold = 0.015;
-// Of short kernels more than the threshold: what a process happens to differ by, such as where its code lies.
+// Of short kernels more than the threshold: by so much processes of one program differ.
 inline constexpr double kLeastChangeMs = 0.0002;
 inline constexpr double kComparisonLevel = 0.99;
 

@@ -58,6 +58,8 @@ Recipe parse(std::string_view text) {
 
 bool is_plant(const Fill& fill) { return !std::isfinite(fill.plant); }
 
+int64_t row_floats(const TensorSpec& tensor) { return tensor.shape.back() * (tensor.complex ? 2 : 1); }
+
 std::string text_of(const Recipe& recipe) {
   std::string text = recipe.base->name;
   for (const Fill* modifier : recipe.modifiers) text += fmt::format("+{}", modifier->name);
@@ -97,10 +99,6 @@ Problem without_plant(const Problem& problem) {
   clean.fill = text_of(recipe);
   return clean;
 }
-
-namespace {
-int64_t row_floats(const TensorSpec& tensor) { return tensor.shape.back() * (tensor.complex ? 2 : 1); }
-}  // namespace
 
 std::optional<Plant> plant_of(const Problem& problem) {
   const Recipe recipe = parse(problem.fill);

@@ -20,9 +20,9 @@ namespace {
 constexpr double kCopyTolerance = 1.02;
 // Below this many times an empty kernel, a time says more about launching than about the kernel.
 constexpr double kShortLaunch = 3;
-// On a GPU, where a small problem happens to lie, and in which slices of the cache, moves its time by a percent or two
-// from process to process. So it lies at several places at once and is timed at each by turns, round by round. Those
-// that take more than kPlacedBytes lie in so many places anyway.
+// Processes that time the same small problem on a GPU differ by a percent or two, and by less if it lies at several
+// places in memory at once and is timed at each by turns, round by round. What takes more than kPlacedBytes lies in so
+// many places anyway.
 constexpr size_t kPlacements = 4;
 constexpr int64_t kPlacedBytes = int64_t{32} << 20;
 // Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.

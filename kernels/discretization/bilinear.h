@@ -40,8 +40,8 @@ struct BilinearInput {
   static LRNNX_HD T weight_gradient(T, T by_transition, T by_input) { return by_transition + 0.5f * by_input; }
 };
 
-// The step with r = 1 / (1 - v): h' = (2 r - 1) h + r (dt B u). 2 r - 1 has an error of a rounding or two of r, where
-// (1 + v) r, which takes an instruction more, has one of itself: less only where the state is forgotten, v = -1.
+// The step with r = 1 / (1 - v): h' = (2 r - 1) h + r (dt B u). 2 r - 1 is as good as r is, which for |v| < 2 may be a
+// rounding of 1 worse than (1 + v) r, and around v = -1 not relative to itself; that takes an instruction more.
 template <class F>
 struct BilinearUpdate {
   using T = typename F::Weight;
