@@ -5,8 +5,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "harness/error.h"
@@ -20,6 +22,29 @@ using Json = nlohmann::ordered_json;
 constexpr Change kChanges[] = {Change::slow, Change::ambiguous, Change::fast, Change::same};
 
 std::vector<double> samples_of(const Json& row) { return row.at("samples_ms").get<std::vector<double>>(); }
+
+std::vector<double> medians_of_rounds(const Turns& turns) {
+  std::vector<double> medians;  // NaN: a round without a sample
+  size_t begin = 0;
+  for (const int64_t count : turns.rounds) {
+    const std::span<const double> round = turns.samples_ms.subspan(begin, static_cast<size_t>(count));
+    medians.push_back(round.empty() ? std::nan("") : summarize(round).median);
+    begin += round.size();
+  }
+  return medians;
+}
+
+// The pair's times and what follows from their ratio.
+void decide(Pair& pair, const Ratio& ratio, double threshold) {
+  pair.ratio = ratio;
+  pair.threshold = std::max(threshold, kLeastChangeMs / pair.before.at("median_ms").get<double>());
+  pair.change = judge(ratio, pair.threshold);
+}
+
+std::string implementation_of(const Json& row) {
+  const Json name = row.value("implementation", Json());
+  return name.is_string() ? name.get<std::string>() : "";
+}
 
 std::vector<std::string> words_of(const std::string& line) {
   std::istringstream stream(line);
@@ -74,6 +99,19 @@ Ratio ratio_of(std::span<const double> old_ms, std::span<const double> new_ms) {
           .enough = std::min(before.coverage, after.coverage) >= kComparisonLevel};
 }
 
+Ratio ratio_of(const Turns& before, const Turns& after) {
+  const std::vector<double> older = medians_of_rounds(before), newer = medians_of_rounds(after);
+  std::vector<double> ratios;
+  for (size_t i = 0; i < std::min(older.size(), newer.size()); ++i)
+    if (const double ratio = newer[i] / older[i]; std::isfinite(ratio)) ratios.push_back(ratio);
+  if (ratios.empty()) return {.enough = false};
+  const Interval interval = batched_median_interval(ratios, kComparisonLevel);
+  return {.estimate = summarize(ratios).median,
+          .low = interval.low,
+          .high = interval.high,
+          .enough = interval.coverage >= kComparisonLevel};
+}
+
 Change judge(const Ratio& ratio, double threshold) {
   if (!ratio.enough) return Change::ambiguous;
   if (ratio.low > 1 + threshold) return Change::slow;
@@ -96,16 +134,60 @@ Comparisons compare_results(const Results& before, const Results& after, double 
       continue;
     }
     Pair pair{.before = *match->second, .after = row, .ratio = {}};
-    if (is_timed(row)) {
-      pair.ratio = ratio_of(samples_of(pair.before), samples_of(row));
-      pair.threshold = std::max(threshold, kLeastChangeMs / pair.before.at("median_ms").get<double>());
-      pair.change = judge(*pair.ratio, pair.threshold);
-    }
+    if (is_timed(row)) decide(pair, ratio_of(samples_of(pair.before), samples_of(row)), threshold);
     comparisons.pairs.push_back(std::move(pair));
     older.erase(match);
   }
   for (const Json& row : before.rows)
     if (older.contains(key_of(row))) comparisons.only_old.push_back(key_of(row));
+  return comparisons;
+}
+
+Comparisons compare_implementations(const Results& results, const std::string& against, double threshold) {
+  using Key = std::pair<std::string, std::string>;  // contest, cache state
+  const auto key = [](const Json& row) { return Key(contest_of(row), row.at("cache")); };
+  Comparisons comparisons;
+  comparisons.threshold = threshold;
+  comparisons.against = against;
+  std::map<Key, std::vector<const Json*>> references;
+  std::set<std::string> names;
+  for (const Json& row : results.rows) {
+    names.insert(implementation_of(row));
+    if (implementation_of(row) == against && is_timed(row)) references[key(row)].push_back(&row);
+  }
+  if (!names.contains(against))
+    throw UsageError(fmt::format("--against {}: the results are of {}", against,
+                                 fmt::join(std::vector<std::string>(names.begin(), names.end()), ", ")));
+  const auto turns_of = [](const Json& row, const std::vector<double>& samples, std::vector<int64_t>& rounds) {
+    if (row.value("rounds", Json()).is_null())
+      throw UsageError(fmt::format("--against: {} has no rounds: it was timed by an older version", key_of(row)));
+    rounds = row.at("rounds").get<std::vector<int64_t>>();
+    return Turns{samples, rounds};
+  };
+  std::set<const Json*> matched;
+  for (const Json& row : results.rows) {
+    if (implementation_of(row) == against) continue;
+    const std::vector<const Json*>& candidates = references[key(row)];
+    auto match = std::ranges::find_if(candidates, [&](const Json* candidate) {
+      return candidates.size() == 1 || candidate->value("configuration", Json()) == row.value("configuration", Json());
+    });
+    if (match == candidates.end()) {
+      if (is_timed(row)) comparisons.only_new.push_back(key_of(row));
+      continue;
+    }
+    matched.insert(*match);
+    Pair pair{.before = **match, .after = row, .ratio = {}};
+    if (is_timed(row)) {
+      const std::vector<double> before = samples_of(pair.before), after = samples_of(row);
+      std::vector<int64_t> before_rounds, after_rounds;
+      const Turns one = turns_of(pair.before, before, before_rounds), two = turns_of(row, after, after_rounds);
+      decide(pair, ratio_of(one, two), threshold);
+    }
+    comparisons.pairs.push_back(std::move(pair));
+  }
+  for (const auto& [of, rows] : references)
+    for (const Json* row : rows)
+      if (!matched.contains(row)) comparisons.only_old.push_back(key_of(*row));
   return comparisons;
 }
 
@@ -135,17 +217,27 @@ std::string table_text(const Comparisons& comparisons) {
            ratio.enough ? fmt::format("[{}, {}]", percent(ratio.low), percent(ratio.high)) : "too few samples",
            to_string(pair.change), lines[rows.size()]});
     }
-    text += format_table(
-        {{"old ms", true}, {"new ms", true}, {"change", true}, {"surely within"}, {"verdict"}, {"problem"}}, rows);
+    const bool runs = comparisons.against.empty();
+    text += format_table({{runs ? "old ms" : comparisons.against + " ms", true},
+                          {runs ? "new ms" : "ms", true},
+                          {"change", true},
+                          {"surely within"},
+                          {"verdict"},
+                          {"problem"}},
+                         rows);
     text += '\n';
   }
+  const std::string& against = comparisons.against;
   for (const Pair& pair : comparisons.pairs)
     if (!pair.ratio)
-      text += fmt::format("{} now, had a time before: {}\n  {}\n", pair.after.at("verdict").get<std::string>(),
+      text += fmt::format("{} {}: {}\n  {}\n", pair.after.at("verdict").get<std::string>(),
+                          against.empty() ? "now, had a time before" : "where " + against + " has a time",
                           key_of(pair.after),
                           pair.after.at("reason").is_string() ? pair.after.at("reason").get<std::string>() : "");
-  for (const std::string& key : comparisons.only_old) text += fmt::format("only in the older results: {}\n", key);
-  for (const std::string& key : comparisons.only_new) text += fmt::format("only in the newer results: {}\n", key);
+  for (const std::string& key : comparisons.only_old)
+    text += fmt::format("only {}: {}\n", against.empty() ? "in the older results" : "of " + against, key);
+  for (const std::string& key : comparisons.only_new)
+    text += fmt::format("{}: {}\n", against.empty() ? "only in the newer results" : "no time of " + against, key);
   std::vector<std::string> counts;
   for (const Change change : kChanges)
     counts.push_back(fmt::format("{} {}", count_of(comparisons, change), to_string(change)));
@@ -170,10 +262,15 @@ Json to_json(const Comparisons& comparisons) {
                   {"threshold", pair.threshold}});
     list.push_back(row);
   }
-  return {{"schema", "lrnnx-bench.compare"},    {"schema_version", 1},
-          {"threshold", comparisons.threshold}, {"least_change_ms", kLeastChangeMs},
-          {"level", kComparisonLevel},          {"pairs", list},
-          {"only_old", comparisons.only_old},   {"only_new", comparisons.only_new}};
+  return {{"schema", "lrnnx-bench.compare"},
+          {"schema_version", 1},
+          {"threshold", comparisons.threshold},
+          {"least_change_ms", kLeastChangeMs},
+          {"level", kComparisonLevel},
+          {"against", comparisons.against.empty() ? Json() : Json(comparisons.against)},
+          {"pairs", list},
+          {"only_old", comparisons.only_old},
+          {"only_new", comparisons.only_new}};
 }
 
 int exit_code_of(const Comparisons& comparisons, bool strict) {
@@ -185,7 +282,11 @@ int exit_code_of(const Comparisons& comparisons, bool strict) {
   for (const ExitCode code : {ExitCode::wrong_numbers, ExitCode::system, ExitCode::usage})
     if (lost(code)) return static_cast<int>(code);
   if (count_of(comparisons, Change::slow) > 0) return static_cast<int>(ExitCode::slower);
-  if (strict && count_of(comparisons, Change::ambiguous) > 0) return static_cast<int>(ExitCode::ambiguous);
+  // What had a time and now is skipped, or is not there, may have become slower.
+  if (strict &&
+      (count_of(comparisons, Change::ambiguous) > 0 || lost(ExitCode::nothing_ran) || !comparisons.only_old.empty()))
+    return static_cast<int>(ExitCode::ambiguous);
+  if (lost(ExitCode::nothing_ran)) return static_cast<int>(ExitCode::nothing_ran);
   const bool compared = std::ranges::any_of(comparisons.pairs, [](const Pair& pair) { return pair.ratio.has_value(); });
   return static_cast<int>(compared ? ExitCode::ok : ExitCode::nothing_ran);
 }

@@ -37,6 +37,14 @@ struct Ratio {
 // misses the true ratio far less often than 1 - level, for then both intervals have to miss, or one by much.
 Ratio ratio_of(std::span<const double> old_ms, std::span<const double> new_ms);
 
+// The same of two that took their samples in turns, a round each: from the ratios of the medians of neighbouring
+// rounds, in which what drifts on the machine is on both sides. `rounds`: how many samples each had.
+struct Turns {
+  std::span<const double> samples_ms;
+  std::span<const int64_t> rounds;
+};
+Ratio ratio_of(const Turns& before, const Turns& after);
+
 // With t the threshold: slow if low > 1 + t, fast if high < 1 / (1 + t), same if the interval lies between these two.
 Change judge(const Ratio& ratio, double threshold);
 
@@ -53,9 +61,15 @@ struct Comparisons {
   std::vector<std::string> only_old;  // keys
   std::vector<std::string> only_new;  // keys of rows that have a time
   double threshold = kDefaultThreshold;
+  std::string against;  // the implementation that is the older one of each pair; empty: two runs were compared
 };
 
 Comparisons compare_results(const Results& before, const Results& after, double threshold);
+
+// Within one run, in which they took turns: each implementation against the one named, on the same problem with the
+// same launch configuration, or with the only one that it ran with. Throws UsageError if that has no row, or rows have
+// no rounds.
+Comparisons compare_implementations(const Results& results, const std::string& against, double threshold);
 
 // Throws UsageError naming what differs if the environments are not of the same kind of machine.
 void require_same_machine(const nlohmann::ordered_json& before, const nlohmann::ordered_json& after,
@@ -65,7 +79,8 @@ std::string table_text(const Comparisons& comparisons);
 nlohmann::ordered_json to_json(const Comparisons& comparisons);
 
 // Wrong numbers or a broken run where there was a time come before slower rows, and those before ambiguous ones, which
-// count only if `strict`. Nothing ran if no problem is in both.
+// count only if `strict`, as then do rows that are not there or skipped; else nothing_ran if one is now skipped, or if
+// no problem is in both.
 int exit_code_of(const Comparisons& comparisons, bool strict);
 
 }  // namespace lrnnx::bench

@@ -216,6 +216,12 @@ void Case::litter_outputs() {
   }
 }
 
+void Case::disturb_outputs() {
+  for (Slot& slot : slots_) {
+    if (slot.tensor && slot.tensor->role == Role::output) slot.buffer.disturb(mix_bits(++disturbed_));
+  }
+}
+
 void Case::seal() {
   for (Slot& slot : slots_) {
     if (slot.access == Slot::Access::read) slot.seal = slot.buffer.checksum();

@@ -1,7 +1,9 @@
 // Parses the command line, and turns what is thrown into a message and an exit code.
 #include "harness/cli.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -35,7 +37,7 @@ constexpr const char* kFooter =
     "  lrnnx-bench compare old.json new.json          what became slower\n"
     "lrnnx-check is lrnnx-bench check. Data go to stdout, progress and messages to stderr; NO_COLOR is honoured.\n"
     "Exit code: 0 fine, 1 wrong numbers or an impossible time, 2 usage, 3 CUDA or system error, 4 nothing ran,\n"
-    "5 slower than the baseline, 6 ambiguous (with --strict).";
+    "5 slower than what it is compared with, 6 ambiguous (with --strict), 130, 143 or 129 ended by a signal.";
 
 std::string version_text() {
   return fmt::format(
@@ -67,6 +69,10 @@ void complain(const std::string& message) {
 }  // namespace
 
 int run_cli(int argc, char** argv) {
+  // A standard stream that is closed would be the next file or socket that is opened.
+  int file = 0;
+  while (file >= 0 && file <= STDERR_FILENO) file = ::open("/dev/null", O_RDWR);
+  if (file >= 0) ::close(file);
   int exit_code = static_cast<int>(ExitCode::ok);
   CLI::App app(kDescription, "lrnnx-bench");
   app.footer(kFooter);

@@ -108,6 +108,7 @@ void wait_for(std::vector<Process>& processes, const StopOnSignal& stop) {
 
 std::vector<int64_t> parse_devices(const std::string& text) {
   Backend& cuda = backend("cuda");
+  if (text.empty()) throw UsageError("--devices '': expected all, or numbers such as 0,2");
   const int64_t count = cuda.device_count();
   std::vector<int64_t> devices;
   if (text == "all") {
@@ -133,7 +134,8 @@ std::string to_string(const DevicePart& part) { return fmt::format("{}/{}/{}", p
 DevicePart parse_device_part(const std::string& text) {
   DevicePart part;
   char end;
-  if (std::sscanf(text.c_str(), "%ld/%ld/%ld%c", &part.index, &part.count, &part.device, &end) != 3)
+  if (std::sscanf(text.c_str(), "%ld/%ld/%ld%c", &part.index, &part.count, &part.device, &end) != 3 || part.index < 0 ||
+      part.index >= part.count)
     throw UsageError(fmt::format("--device-part '{}': expected INDEX/COUNT/DEVICE", text));
   return part;
 }
@@ -145,7 +147,7 @@ SweepOptions options_of_part(const SweepOptions& options, const DevicePart& part
   own.out = fmt::format("{}/device-{}", options.out, part.device);
   own.shard = {.index = options.shard.index + part.index * options.shard.count,
                .count = options.shard.count * part.count};
-  own.json = own.csv = own.markdown = own.baseline = "";
+  own.json = own.csv = own.markdown = own.baseline = own.against = "";
   return own;
 }
 
@@ -174,7 +176,12 @@ Swept sweep_on_devices(const std::vector<Problem>& problems, const SweepOptions&
   }
   if (!missing.empty())
     throw SystemError(fmt::format("no results of {}; --resume goes on with what is in {}", missing, options.out));
-  return {.results = merge(results, options.allow_mixed), .signal = stop.signal()};
+  Results merged = merge(results, options.allow_mixed);
+  // They are the parts of this process's own share, all of which are here.
+  merged.complete = std::ranges::all_of(results, [](const NamedResults& part) { return part.results.complete; });
+  merged.shards.clear();
+  if (options.shard.count > 1) merged.shards.emplace_back(options.shard.index, options.shard.count);
+  return {.results = std::move(merged), .signal = stop.signal()};
 }
 
 void remove_parts(const SweepOptions& options) {

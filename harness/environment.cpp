@@ -19,6 +19,8 @@
 #include "harness/backend.h"
 #include "harness/build_info.h"
 #include "harness/cpu_cache.h"
+#include "harness/files.h"
+#include "harness/fill_element.h"
 #include "lrnnx/lrnnx.h"
 
 #ifdef LRNNX_WITH_CUDA
@@ -55,14 +57,16 @@ Json program() {
 #else
   const std::string compiler = "GCC " __VERSION__;
 #endif
-  return {{"version", kVersion},
-          {"commit", or_null(kGitCommit)},
-          {"dirty", *kGitCommit ? Json(kGitDirty) : Json(nullptr)},
-          {"abi", lrnnx_abi_version()},
-          {"build_type", kBuildType},
-          {"compiler", compiler},
-          {"cuda_compiler", or_null(kCudaCompiler)},
-          {"cuda_architectures", *kCudaCompiler ? or_null(kCudaArchitectures) : Json(nullptr)}};
+  return {
+      {"version", kVersion},
+      {"commit", or_null(kGitCommit)},
+      {"dirty", *kGitCommit ? Json(kGitDirty) : Json(nullptr)},
+      {"hash", fmt::format("{:016x}", hash_text(read_file("/proc/self/exe")))},  // two builds of one commit may differ
+      {"abi", lrnnx_abi_version()},
+      {"build_type", kBuildType},
+      {"compiler", compiler},
+      {"cuda_compiler", or_null(kCudaCompiler)},
+      {"cuda_architectures", *kCudaCompiler ? or_null(kCudaArchitectures) : Json(nullptr)}};
 }
 
 #ifdef LRNNX_WITH_CUDA

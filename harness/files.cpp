@@ -63,10 +63,10 @@ std::string without_links(const std::string& path) {
 }  // namespace
 
 std::string read_file(const std::string& path) {
+  if (std::filesystem::is_directory(path)) throw SystemError(fmt::format("cannot read {}: it is a directory", path));
   std::ifstream file(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad() || std::filesystem::is_directory(path))
-    throw SystemError(fmt::format("cannot read {}", path));
+  if (!file.is_open() || file.bad()) throw SystemError(fmt::format("cannot read {}", path));
   return text;
 }
 
@@ -96,12 +96,19 @@ void write_file(const std::string& path, std::string_view text) {
 }
 
 bool is_place_for_file(const std::string& path) {
-  return !path.empty() && !is_stdout(path) && !path.starts_with("/dev/") && !is_device_or_pipe(path);
+  return !path.empty() && !is_stdout(path) && !is_device_or_pipe(path);
 }
 
-void require_places(const std::vector<std::string>& paths) {
-  std::set<std::string> seen;
+void require_places(const std::vector<std::string>& paths, const std::vector<std::string>& inputs) {
+  const auto place_of = [](const std::string& path) {
+    std::error_code none;
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, none), none).string();
+  };
+  std::set<std::string> seen, read;
+  for (const std::string& path : inputs)
+    if (!path.empty()) read.insert(place_of(path));
   for (const std::string& path : paths) {
+    if (std::filesystem::is_directory(path)) throw SystemError(fmt::format("cannot write {}: it is a directory", path));
     if (is_stdout(path) && !seen.insert("-").second)
       throw UsageError("two outputs would be written to the standard output");
     if (!is_place_for_file(path)) continue;
@@ -110,9 +117,9 @@ void require_places(const std::vector<std::string>& paths) {
       throw SystemError(fmt::format("cannot write {}: {} is not a directory", path, parent.string()));
     if (::access(parent.empty() ? "." : parent.c_str(), W_OK) != 0)
       throw SystemError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-    std::error_code none;
-    const std::string place = std::filesystem::weakly_canonical(path, none).string();
+    const std::string place = place_of(path);
     if (!seen.insert(place).second) throw UsageError(fmt::format("two outputs would be written to {}", path));
+    if (read.contains(place)) throw UsageError(fmt::format("{} would be written over, which is read", path));
   }
 }
 

@@ -18,8 +18,8 @@ void write_file(const std::string& path, std::string_view text);
 bool is_place_for_file(const std::string& path);
 
 // Before hours of work whose results go there. Throws SystemError unless the folder of each is there ("-" and "" need
-// none), UsageError if two are the same.
-void require_places(const std::vector<std::string>& paths);
+// none), or if it is one itself; UsageError if two are the same, or one is an input, which stays as it is.
+void require_places(const std::vector<std::string>& paths, const std::vector<std::string>& inputs = {});
 
 // What goes where; the path as write_file takes it.
 struct Output {

@@ -15,8 +15,11 @@ struct FlushProof {
   double cold_benefit = 0;  // 1 - time after that flush / time after one eight times the size of the cache
   double warm_benefit = 0;  // the same for no flush at all: what there is to lose
 
-  // A probe that hardly gains from the cache shows nothing about it.
-  bool holds() const { return cold_benefit < kMostColdBenefit && warm_benefit > kLeastWarmBenefit; }
+  // A probe that hardly gains from the cache shows nothing about it, nor does one that took longer with the greatest
+  // flush by more than that of a lesser one may gain: its noise would hide what there is to see.
+  bool holds() const {
+    return cold_benefit < kMostColdBenefit && cold_benefit > -kMostColdBenefit && warm_benefit > kLeastWarmBenefit;
+  }
 };
 
 // Grows the timer's flush by the size of the cache until what is left of the

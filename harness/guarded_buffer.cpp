@@ -67,6 +67,19 @@ void GuardedBuffer::poison() { fill(kPoison); }
 
 void GuardedBuffer::litter() { fill(kLitter); }
 
+void GuardedBuffer::disturb(uint64_t random) {
+  // Of four bytes, aligned: a whole float or two halves. Of the last row's end maybe two.
+  constexpr uint64_t kNumber = 4;
+  if (bytes() == 0) return;
+  const auto row = static_cast<int64_t>(random % static_cast<uint64_t>(pattern_.outer * pattern_.inner));
+  const uint64_t numbers = (static_cast<uint64_t>(pattern_.row_bytes) + kNumber - 1) / kNumber;
+  const auto at = static_cast<int64_t>(mix_bits(random) % numbers * kNumber);
+  const int64_t offset = pattern_.offset + row / pattern_.inner * pattern_.outer_stride +
+                         row % pattern_.inner * pattern_.inner_stride + at;
+  backend_->fill_bytes(static_cast<char*>(begin()) + offset, kPoison,
+                       std::min<int64_t>(kNumber, pattern_.row_bytes - at));
+}
+
 void GuardedBuffer::fill(unsigned char value) {
   if (bytes() == 0) return;
   if (pattern_.contiguous()) return backend_->fill_bytes(data(), value, bytes());

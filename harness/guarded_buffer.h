@@ -34,8 +34,9 @@ class GuardedBuffer {
   int64_t allocated_bytes() const { return memory_.bytes(); }
   const RowPattern& pattern() const { return pattern_; }
 
-  void poison();  // every number becomes NaN
-  void litter();  // every number becomes some other one, as if something had left it there
+  void poison();                  // every number becomes NaN
+  void litter();                  // every number becomes some other one, as if something had left it there
+  void disturb(uint64_t random);  // one of its numbers becomes NaN, queued on the backend's stream
   void write(const WritePart& write);
   void read(const ReadPart& read) const;
   uint64_t checksum() const;  // of the contents, after synchronising

@@ -13,6 +13,7 @@
 
 #include "harness/error.h"
 #include "harness/files.h"
+#include "harness/strict_json.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -94,8 +95,7 @@ size_t Journal::learn(const std::string& text, const Plan& plan, bool allow_mixe
   size_t begin = 0;
   for (size_t number = 1, end = 0; (end = text.find('\n', begin)) != text.npos; begin = end + 1, ++number) {
     try {
-      const Json line =
-          Json::parse(text.begin() + static_cast<ptrdiff_t>(begin), text.begin() + static_cast<ptrdiff_t>(end));
+      const Json line = parse_json(text.substr(begin, end - begin), fmt::format("{}: line {}", path_, number));
       if (number == 1) {
         if (line.at("schema") != kSchema || line.at("schema_version") != kSchemaVersion)
           throw UsageError(fmt::format("{}: not a journal of this version of sweep", path_));
@@ -106,7 +106,11 @@ size_t Journal::learn(const std::string& text, const Plan& plan, bool allow_mixe
       } else {
         Rows rows = line.at("rows").get<Rows>();
         if (rows.empty()) throw UsageError(fmt::format("{}: line {}: no rows", path_, number));
-        for (const Json& row : rows) require_row(row, fmt::format("{}: line {}", path_, number));
+        for (const Json& row : rows) {
+          require_row(row, fmt::format("{}: line {}", path_, number));
+          if (row.at("problem") != line.at("problem"))
+            throw UsageError(fmt::format("{}: line {}: has a row of another problem", path_, number));
+        }
         done_[line.at("problem")] = std::move(rows);
         for (const auto& [backend, measured] : line.at("ceilings").items())
           ceilings_.insert_or_assign(backend, ceilings_from_json(measured));
@@ -136,7 +140,7 @@ void Journal::add(const std::string& problem, const Rows& rows, const std::map<s
 }
 
 void Journal::write(const Json& line) {
-  const std::string text = line.dump() + '\n';
+  const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
   for (std::string_view rest = text; !rest.empty();) {
     const ssize_t written = ::write(file_, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "harness/error.h"
 #include "harness/files.h"
@@ -48,6 +49,8 @@ std::vector<std::vector<Json>> problems_of(const Results& results) {
   return problems;
 }
 
+std::set<std::string> as_set(const std::vector<std::string>& sentences) { return {sentences.begin(), sentences.end()}; }
+
 // Null if a part does not know its own.
 Json total_wall_time(const std::vector<NamedResults>& parts) {
   Json total = parts.front().results.wall_time;
@@ -79,7 +82,7 @@ struct Flags {
 };
 
 int run_merge(const Flags& flags) {
-  require_places({flags.output, flags.csv});
+  require_places({flags.output, flags.csv}, flags.inputs);
   std::vector<NamedResults> parts;
   for (const std::string& path : flags.inputs) parts.push_back({path, read_results(path)});
   const Results merged = merge(parts, flags.allow_mixed);
@@ -104,6 +107,11 @@ Results merge(const std::vector<NamedResults>& parts, bool allow_mixed) {
   }
 
   Results merged = parts.front().results;
+  // Whoever compares with them later should know.
+  std::set<std::string> mixed;
+  for (const NamedResults& part : parts)
+    mixed.merge(as_set(machine_differences(parts.front().results.environment, part.results.environment)));
+  if (!mixed.empty()) merged.environment["mixed"] = mixed;
   merged.rows.clear();
   merged.shards.clear();
   for (const NamedResults& part : parts) {

@@ -62,7 +62,9 @@ const Metric kMetrics[] = {
        return row.problem.options.save ? "yes" : "no";
      }},
     {"fill", "", "distribution of the inputs", "fill", Shown::if_varies, "", of_problem<&Problem::fill>},
-    {"seed", "", "seed given by the user", "seed", Shown::never, "{}",
+    {"layout", "", "how tensors lie in memory", "layout", Shown::if_varies, "",
+     [](const Row& row) -> Value { return std::string(to_string(row.problem.layout)); }},
+    {"seed", "", "seed given by the user", "seed", Shown::if_varies, "{}",
      [](const Row& row) -> Value { return row.problem.seed; }},
     {"cache", "", "cold: caches flushed before each sample", "cache", Shown::if_varies, "",
      [](const Row& row) -> Value { return std::string(to_string(row.cache)); }},

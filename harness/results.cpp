@@ -50,7 +50,7 @@ using Path = std::array<const char*, 2>;  // of a fact in the environment
 constexpr Path kMachineFacts[] = {
     {"gpu", "name"}, {"gpu", "driver"}, {"cpu", "name"}, {"cpu", "usable_processors"}, {"cpu", "threads"}};
 constexpr Path kBuildFacts[] = {
-    {"program", "version"}, {"program", "commit"}, {"program", "dirty"}, {"program", "libraries"}};
+    {"program", "version"}, {"program", "commit"}, {"program", "dirty"}, {"program", "hash"}, {"program", "libraries"}};
 
 Json fact(const Json& environment, const Path& path) {
   const auto section = environment.find(path[0]);
@@ -78,6 +78,7 @@ Json to_json(const Row& row) {
   for (const Metric& metric : metrics()) json[metric.tag] = to_json(metric.compute(row));
   json["check"] = row.check ? to_json(*row.check) : Json(nullptr);
   json["samples_ms"] = row.measurement ? Json(row.measurement->samples_ms) : Json::array();
+  json["rounds"] = row.measurement ? Json(row.measurement->rounds) : Json::array();
   return json;
 }
 
@@ -137,6 +138,7 @@ void require_row(const Json& row, const std::string& where) {
   } catch (const UsageError& error) {
     require(false, where, error.what());
   }
+  require(row.value("exit_code", Json()).is_number_integer(), where, "expected an exit_code");
   const Json samples = row.value("samples_ms", Json());
   require(samples.is_array() && std::ranges::all_of(samples,
                                                     [](const Json& ms) {
@@ -144,6 +146,15 @@ void require_row(const Json& row, const std::string& where) {
                                                              ms.get<double>() > 0;
                                                     }),
           where, "expected samples_ms to be a list of numbers above 0");
+  if (const Json rounds = row.value("rounds", Json()); !rounds.is_null()) {  // older files have none
+    size_t left = samples.size();
+    const bool parts = rounds.is_array() && std::ranges::all_of(rounds, [&left](const Json& count) {
+                         if (!count.is_number_integer() || count < 0 || count > left) return false;
+                         left -= count.get<size_t>();
+                         return true;
+                       });
+    require(parts && left == 0, where, "expected rounds to be numbers of samples that together are all of them");
+  }
   if (!is_timed(row)) return;
   std::vector<double> sorted = samples.get<std::vector<double>>();
   std::ranges::sort(sorted);
@@ -168,6 +179,10 @@ Results parse_results(std::string_view text, const std::string& origin) {
   results.timing = json["timing"];
   results.complete = json["complete"];
   results.wall_time = json.value("wall_time_seconds", Json());
+  require(results.wall_time.is_null() ||
+              (results.wall_time.is_object() &&
+               std::ranges::all_of(results.wall_time, [](const Json& s) { return s.is_number(); })),
+          origin, "expected wall_time_seconds to be an object of numbers, or null");
   try {
     for (const auto& [backend, measured] : json["ceilings"].items())
       results.ceilings.emplace(backend, ceilings_from_json(measured));
@@ -192,7 +207,10 @@ Results parse_results(std::string_view text, const std::string& origin) {
 Results read_results(const std::string& path) { return parse_results(read_file(path), path); }
 
 std::vector<std::string> machine_differences(const Json& environment, const Json& other) {
-  return differences(environment, other, kMachineFacts);
+  std::vector<std::string> sentences = differences(environment, other, kMachineFacts);
+  for (const Json* one : {&environment, &other})
+    if (one->contains("mixed")) sentences.emplace_back("one of them was joined from results of several");
+  return sentences;
 }
 
 std::vector<std::string> build_differences(const Json& environment, const Json& other) {

@@ -27,8 +27,8 @@ struct Results {
   std::vector<std::pair<int64_t, int64_t>> shards;  // index and count of those that this is, if not of all problems
 };
 
-// "problem", every metric by its tag, "check" and "samples_ms". What is absent is null, and a number that is not finite
-// is the text "nan", "inf" or "-inf", which JSON has no number for.
+// "problem", every metric by its tag, "check", "samples_ms" and "rounds". What is absent is null, and a number that is
+// not finite is the text "nan", "inf" or "-inf", which JSON has no number for.
 nlohmann::ordered_json to_json(const Row& row);
 
 // What two measurements of the same thing have in common: problem with its implementation, cache state.
@@ -46,8 +46,8 @@ Verdict verdict_of(const nlohmann::ordered_json& row);
 // True if the row's time may be compared with another: it was taken, and nothing says that it cannot be right.
 bool is_timed(const nlohmann::ordered_json& row);
 
-// Throws UsageError beginning with `where` unless it is a row: with a problem line, a cache state, a verdict, samples
-// above 0 and, if it has a time, their median.
+// Throws UsageError beginning with `where` unless it is a row: with a problem line, a cache state, a verdict, an exit
+// code, samples above 0 and, if it has a time, their median.
 void require_row(const nlohmann::ordered_json& row, const std::string& where);
 
 // Throws SystemError if the file cannot be read, UsageError naming the file and what is wrong in it.

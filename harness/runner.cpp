@@ -7,6 +7,7 @@
 #include <cmath>
 #include <deque>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "harness/activity.h"
 #include "harness/case.h"
@@ -112,9 +113,14 @@ Runner::Runner(RunOptions options, std::map<std::string, Ceilings> ceilings, std
     : options_(std::move(options)), libraries_(std::move(libraries)), ceilings_(std::move(ceilings)) {}
 
 std::vector<Row> Runner::run(const std::vector<Problem>& contest) {
-  const ProfilerRange whole(to_string(contest.front()).c_str());
+  // Of several each phase has the name of its problem, for they take turns.
+  const bool alone = contest.size() == 1;
+  std::optional<ProfilerRange> whole;
+  if (alone) whole.emplace(to_string(contest.front()).c_str());
   std::deque<Contender> contenders;
   for (const Problem& problem : contest) {
+    std::optional<ProfilerRange> own;
+    if (!alone) own.emplace(to_string(problem).c_str());
     Contender& contender = contenders.emplace_back(row_of(problem, options_.states.front()));
     attempt(contender, [&] { check(contender); });
   }
@@ -123,6 +129,8 @@ std::vector<Row> Runner::run(const std::vector<Problem>& contest) {
   std::vector<Contender*> timed;
   for (Contender& contender : contenders) {
     if (contender.is_over) continue;
+    std::optional<ProfilerRange> own;
+    if (!alone) own.emplace(to_string(contender.row.problem).c_str());
     attempt(contender, [&] { prepare(contender); });
     if (!contender.is_over) timed.push_back(&contender);
   }
@@ -262,8 +270,11 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
     contender->row.summary.reset();
     contender->row.floor.reset();
     Timer& timer = timer_of(contender->placement().backend());
+    // A launch that finds its own answer, and leaves it at that, leaves the disturbance too, which
+    // fault_after_samples() sees.
     samplings.try_emplace(
-        contender, timer, [contender] { contender->placement().launch(); }, options, to_string(contender->row.problem));
+        contender, timer, [contender] { contender->placement().launch(); }, options, to_string(contender->row.problem),
+        [contender] { contender->placement().disturb_outputs(); });
   }
   while (true) {
     for (Contender* contender : contenders) {

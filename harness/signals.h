@@ -1,11 +1,11 @@
-// Ends work early but in order: SIGINT and SIGTERM set a flag that long loops look at.
+// Ends work early but in order: SIGINT, SIGTERM and SIGHUP set a flag that long loops look at.
 #pragma once
 
 #include <csignal>
 
 namespace lrnnx::bench {
 
-// While it lives, the first SIGINT or SIGTERM is only noted, so that what is in flight can finish and what was measured
+// While it lives, the first of these signals is only noted, so that what is in flight can finish and what was measured
 // is written; the second one ends the program at once. One at a time.
 class StopOnSignal {
  public:
@@ -20,6 +20,7 @@ class StopOnSignal {
  private:
   struct sigaction interrupt_ {};
   struct sigaction terminate_ {};
+  struct sigaction hang_up_ {};
 };
 
 }  // namespace lrnnx::bench

@@ -122,12 +122,12 @@ std::string json_text(const Results& results) {
                   {"ceilings", ceilings},
                   {"metrics", described}};
   // A result a line: thousands of samples would otherwise take a line each.
-  std::string text = head.dump(2);
+  std::string text = head.dump(2, ' ', false, Json::error_handler_t::replace);  // a command line need not be UTF-8
   text.resize(text.size() - std::string_view("\n}").size());
   text += ",\n  \"results\": [";
   const char* separator = "\n    ";
   for (const Json& row : results.rows) {
-    text += separator + row.dump();
+    text += separator + row.dump(-1, ' ', false, Json::error_handler_t::replace);
     separator = ",\n    ";
   }
   return text + "\n  ]\n}\n";

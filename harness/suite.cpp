@@ -224,7 +224,10 @@ class ProblemList {
     for (const Problem& operation : grid.operations) add_all(operation, grid, kept, 0);
   }
 
-  // Throws UsageError if nothing was listed.
+  // Nothing was even considered.
+  bool empty() const { return problems_.empty() && objection_.empty() && !is_over_budget_; }
+
+  // Throws UsageError if nothing that was considered could be listed.
   std::vector<Problem> take() {
     if (problems_.empty() && !objection_.empty())
       throw UsageError(fmt::format("no problem of the selection can have its fill: {}", objection_));
@@ -258,7 +261,11 @@ class ProblemList {
     }
     for (const std::string& backend : backends) {
       if (!backend.empty()) problem.backend = backend;
-      if (seen_.insert(to_string(problem)).second) problems_.push_back(problem);
+      if (!seen_.insert(to_string(problem)).second) continue;
+      problems_.push_back(problem);
+      constexpr size_t kMostProblems = 1'000'000;
+      if (problems_.size() > kMostProblems)
+        throw UsageError(fmt::format("the selection has more than {} problems", kMostProblems));
     }
   }
 
@@ -652,6 +659,7 @@ std::vector<Problem> select_problems(const Selection& selection, std::span<const
                                                     : selected_backends(selection.backend);
     const std::string path = find_suite(selection.suite);
     for (const Grid& grid : parse_suite(read_file(path), path, overrides)) list.add(grid, backends);
+    if (list.empty()) throw UsageError(fmt::format("{}: no case is for backend {}", path, fmt::join(backends, ", ")));
   }
   std::vector<Problem> problems = filter_problems(list.take(), selection.filter);
   for (Problem& problem : problems) {

@@ -157,10 +157,26 @@ class Executor {
   std::optional<Runner> runner_;
 };
 
+// Of an earlier sweep that was complete, where this one is not: it would be lost.
+void keep_complete(const std::string& path) {
+  if (!is_place_for_file(path) || !std::filesystem::exists(path)) return;
+  try {
+    if (!read_results(path).complete) return;
+  } catch (const Error&) {  // of something else, which was to be written over
+    return;
+  }
+  std::error_code error;
+  std::filesystem::rename(path, path + ".old", error);
+  if (error) throw SystemError(fmt::format("cannot rename {} to {}.old: {}", path, path, error.message()));
+  write_stderr(fmt::format("{} was complete, and this sweep is not: kept as {}.old\n", path, path));
+}
+
 std::optional<Journal> begin_journal(const std::string& path, const Plan& plan, const SweepOptions& options) {
   if (path.empty()) return std::nullopt;
   const bool exists = std::filesystem::exists(path);
   if (exists && options.resume) return Journal::open(path, plan, options.allow_mixed);
+  if (options.resume && !options.quiet)
+    write_stderr(fmt::format("--resume: there is no journal {}: the sweep starts from the beginning\n", path));
   if (exists && !options.quiet)
     write_stderr(fmt::format("an earlier sweep left {}: kept as {}.old (--resume would continue it)\n", path, path));
   return Journal::create(path, plan);
@@ -202,11 +218,12 @@ Shard parse_shard(const std::string& text) {
   try {
     if (const size_t slash = text.find('/'); slash != std::string::npos) {
       const Shard shard{parse_integer(text.substr(0, slash), ""), parse_integer(text.substr(slash + 1), "")};
-      if (shard.index <= shard.count) return shard;
+      if (shard.index <= shard.count && shard.count <= kMostShards) return shard;
     }
   } catch (const UsageError&) {  // says less
   }
-  throw UsageError(fmt::format("--shard '{}': expected INDEX/COUNT with 1 <= INDEX <= COUNT, such as 2/4", text));
+  throw UsageError(
+      fmt::format("--shard '{}': expected INDEX/COUNT with 1 <= INDEX <= COUNT <= {}, such as 2/4", text, kMostShards));
 }
 
 Rows rows_of(const Problem& problem, const Rows& rows) {
@@ -226,6 +243,12 @@ Json libraries_json(std::span<const Implementation> implementations) {
         {"hash", fmt::format("{:016x}", hash_text(read_file(implementation.file->path)))}};
   }
   return libraries;
+}
+
+// A contest of which the journal has only a part is held again: its rows are of samples taken in turns.
+bool has_all(const Journal& journal, const std::vector<Problem>& contest) {
+  return std::ranges::all_of(contest,
+                             [&](const Problem& problem) { return journal.done().contains(to_string(problem)); });
 }
 
 Plan plan_of(const std::vector<Problem>& problems, const SweepOptions& options,
@@ -270,10 +293,11 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   bool anything_ran = false;
   for (const std::vector<Problem>& contest : contests_of(problems)) {
     looked_at += contest.size();
+    const bool done = journal && has_all(*journal, contest);
     std::vector<Problem> to_do;
     for (const Problem& problem : contest) {
       const std::string line = to_string(problem);
-      if (!journal || !journal->done().contains(line)) {
+      if (!done) {
         to_do.push_back(problem);
         continue;
       }
@@ -342,10 +366,19 @@ int run_sweep(const SweepOptions& options) {
     if (options.resume && std::filesystem::exists(journal))
       done.emplace(Journal::read(journal, plan_of(problems, options, implementations), options.allow_mixed));
     std::string lines;
-    for (const Problem& problem : problems)
-      if (!done || !done->done().contains(to_string(problem))) lines += to_string(problem) + '\n';
+    for (const std::vector<Problem>& contest : contests_of(problems)) {
+      if (done && has_all(*done, contest)) continue;
+      for (const Problem& problem : contest) lines += to_string(problem) + '\n';
+    }
     write_stdout(lines);
     return static_cast<int>(ExitCode::ok);
+  }
+  if (!options.against.empty()) {
+    const auto is_against = [&](const Problem& problem) { return implementation_of(problem) == options.against; };
+    if (std::ranges::none_of(problems, is_against))
+      throw UsageError(fmt::format("--against {}: no selected problem is of this implementation", options.against));
+    if (std::ranges::all_of(problems, is_against))
+      throw UsageError(fmt::format("--against {}: every selected problem is of this implementation", options.against));
   }
   prepare_places(options);
   std::optional<Results> baseline;
@@ -355,6 +388,9 @@ int run_sweep(const SweepOptions& options) {
       require_same_machine(baseline->environment, environment(), options.baseline, "this sweep");
   }
 
+  if (options.devices.size() > 1 && !options.quiet &&
+      std::ranges::any_of(problems, [](const Problem& problem) { return problem.backend == "cpu"; }))
+    write_stderr("--devices: problems of backend cpu share the processor, and disturb each other's times\n");
   const Swept swept =
       options.devices.empty() ? sweep(problems, options, journal, implementations) : sweep_on_devices(all, options);
   const Results& results = swept.results;
@@ -363,10 +399,16 @@ int run_sweep(const SweepOptions& options) {
   if (invalid > 0) write_stderr(fmt::format("{} of {} rows invalid\n", invalid, results.rows.size()));
   int exit_code = exit_code_of(swept);
   std::string table = table_text(results);
-  if (baseline) {
-    const Comparisons comparisons = compare_results(*baseline, results, options.threshold);
-    table += fmt::format("\nagainst {}:\n{}", options.baseline, table_text(comparisons));
+  const auto add_comparisons = [&](const std::string& against, const Comparisons& comparisons) {
+    table += fmt::format("\nagainst {}:\n{}", against, table_text(comparisons));
     if (exit_code == 0) exit_code = exit_code_of(comparisons, options.strict);
+  };
+  if (baseline) add_comparisons(options.baseline, compare_results(*baseline, results, options.threshold));
+  if (!options.against.empty())
+    add_comparisons(options.against, compare_implementations(results, options.against, options.threshold));
+  if (!results.complete) {
+    keep_complete(options.json);
+    if (!options.out.empty()) keep_complete(options.out + "/sweep.json");
   }
   const std::string json = json_text(results), csv = csv_text(results);
   std::vector<Output> outputs;
@@ -455,11 +497,17 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--out", options->out, "Write sweep.json and sweep.csv into this directory");
   command->add_flag("-q,--quiet", options->quiet, "No progress on stderr");
   command->add_option("--baseline", options->baseline, "Compare with these results (see compare)")->type_name("FILE");
+  command
+      ->add_option("--against", options->against,
+                   "Compare the other implementations with this one, with which they take turns (see compare)")
+      ->type_name("NAME");
   add_threshold_flag(*command, options->threshold);
-  command->add_flag("--strict", options->strict, "With --baseline: exit with 6 if a row is AMBIGUOUS");
+  command->add_flag("--strict", options->strict, "With --baseline or --against: exit with 6 if a row is AMBIGUOUS");
   command->add_flag("--allow-mixed", options->allow_mixed,
                     "With --baseline and --resume: even if that ran on another machine or with another build");
   command->callback([flags, &exit_code] {
+    if (flags->options.strict && flags->options.baseline.empty() && flags->options.against.empty())
+      throw UsageError("--strict: there is nothing to compare without --baseline or --against");
     std::vector<CacheState>& states = flags->options.run.states;
     states.clear();
     if (flags->cold || !flags->warm) states.push_back(CacheState::cold);

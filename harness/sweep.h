@@ -24,6 +24,7 @@ struct Shard {
   int64_t index = 1, count = 1;
 };
 inline constexpr size_t kDealtTogether = 2;
+inline constexpr int64_t kMostShards = 1'000'000;
 
 struct SweepOptions {
   Selection selection;
@@ -40,6 +41,7 @@ struct SweepOptions {
   std::vector<int64_t> devices;                // of one machine, at once; empty: the current one
   std::string label;                           // of its lines of progress
   std::string baseline;                        // results to compare with; empty: none
+  std::string against;                         // implementation to compare the others with; empty: none
   double threshold = kDefaultThreshold;
   bool strict = false, allow_mixed = false;
 };

@@ -103,8 +103,13 @@ bool Noise::has_settled() const {
                      [this](double then) { return std::abs(then - now()) <= kChange * now(); });
 }
 
-Sampling::Sampling(Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name)
-    : timer_(&timer), launch_(std::move(launch)), options_(options), name_(std::move(name)) {
+Sampling::Sampling(Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name,
+                   std::function<void()> prepare)
+    : timer_(&timer),
+      launch_(std::move(launch)),
+      prepare_(std::move(prepare)),
+      options_(options),
+      name_(std::move(name)) {
   measurement_.cache = options.cache;
 }
 
@@ -119,7 +124,9 @@ bool Sampling::round(bool alone) {
     launch_();
   }
   std::vector<double>& samples = measurement_.samples_ms;
+  int64_t& taken = measurement_.rounds.emplace_back(0);
   while (true) {
+    prepare_();
     const Sample sample = timer_->sample(launch_, options_.cache, name_.c_str());
     sampling.credit(Activity::kernels, 1e-3 * sample.ms);
     if (sample.clock_ratio && *sample.clock_ratio < kLeastClockRatio) {
@@ -127,6 +134,7 @@ bool Sampling::round(bool alone) {
       if (++measurement_.throttled % kThrottledInARow == 0) std::this_thread::sleep_for(kThrottlePause);
     } else {
       samples.push_back(std::round(sample.ms * 1e6) / 1e6);  // no clock here resolves less than a nanosecond
+      ++taken;
       total_ms_ += sample.ms;
       noise_.add(sample.ms);
     }

@@ -69,6 +69,7 @@ const char* to_string(Stopped why);
 struct Measurement {
   CacheState cache = CacheState::cold;
   std::vector<double> samples_ms;  // in the order taken; empty only if every sample was throttled
+  std::vector<int64_t> rounds;     // how many of these each round took
   int64_t throttled = 0;           // samples left out because the clock was below kLeastClockRatio
   Stopped stopped = Stopped::quiet;
 };
@@ -89,8 +90,10 @@ class Noise {
 // all of them alike.
 class Sampling {
  public:
-  // All but the options must outlive it.
-  Sampling(Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name);
+  // All but the options must outlive it. `prepare` comes before each sample and is not timed.
+  Sampling(
+      Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name,
+      std::function<void()> prepare = [] {});
 
   // Takes samples for kRoundSeconds, or until they suffice; then false. `alone`: nothing was launched since the round
   // before; else a launch that is not timed comes first, as before the first round.
@@ -103,7 +106,7 @@ class Sampling {
   bool suffices();
 
   Timer* timer_;
-  std::function<void()> launch_;
+  std::function<void()> launch_, prepare_;
   MeasureOptions options_;
   std::string name_;
   Measurement measurement_;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -35,6 +36,8 @@ constexpr double kGraceSeconds = 10;
 constexpr double kReferenceSeconds = 1e6;
 
 Clock::time_point in_seconds(double seconds) {
+  constexpr double kForEver = 1e9;  // more would overflow the clock
+  seconds = std::min(seconds, kForEver);
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 

@@ -76,6 +76,53 @@ TEST(Baseline, ASlowdownOfThreePercentIsFoundInAtLeast95PercentOfComparisons) {
   }
 }
 
+// Two programs that take rounds of samples in turns on a machine whose speed wanders by some percent, which a round is
+// too short to see.
+class Contest {
+ public:
+  Contest(int rounds, int samples_a_round, double factor, int seed) {
+    std::mt19937_64 random(static_cast<uint64_t>(seed));
+    std::normal_distribution<double> normal;
+    double speed = 0;
+    for (int round = 0; round < rounds; ++round) {
+      for (auto* samples : {&before, &after}) {
+        speed = 0.99 * speed + std::sqrt(1 - 0.99 * 0.99) * 0.05 * normal(random);
+        for (int i = 0; i < samples_a_round; ++i)
+          samples->push_back((samples == &after ? factor : 1) * (1 + speed) * (1 + 0.01 * normal(random)));
+      }
+      counts.push_back(samples_a_round);
+    }
+  }
+  Change judged() const { return judge(ratio_of(Turns{before, counts}, Turns{after, counts}), kDefaultThreshold); }
+
+  std::vector<double> before, after;
+  std::vector<int64_t> counts;
+};
+
+TEST(Baseline, InTurnsAChangeOfThreePercentIsFoundWhereTheMachineWandersByFive) {
+  constexpr int kTrials = 1000;
+  int flagged = 0, found = 0, apart = 0;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    const Change same = Contest(100, 4, 1, trial).judged();
+    flagged += same == Change::slow || same == Change::fast;
+    const Contest slower(100, 4, 1.03, trial);
+    found += slower.judged() == Change::slow;
+    apart += judge(ratio_of(slower.before, slower.after), kDefaultThreshold) == Change::slow;
+  }
+  EXPECT_LE(flagged, kTrials / 100);
+  EXPECT_GE(found, kTrials * 95 / 100);
+  EXPECT_LT(apart, kTrials / 2) << "then turns are good for nothing";
+}
+
+TEST(Baseline, OnlyRoundsInWhichBothHaveSamplesAreCompared) {
+  const std::vector<double> before{1, 1, 1, 2, 2}, after{3, 3, 8, 8, 8};
+  const std::vector<int64_t> before_rounds{2, 0, 1, 2}, after_rounds{1, 1, 0, 1, 2};
+  const Ratio ratio = ratio_of(Turns{before, before_rounds}, Turns{after, after_rounds});
+  EXPECT_DOUBLE_EQ(ratio.estimate, 3.5) << "of 3 / 1 and 8 / 2";
+  EXPECT_FALSE(ratio.enough);
+  EXPECT_FALSE(ratio_of(Turns{{}, {}}, Turns{after, after_rounds}).enough);
+}
+
 TEST(Baseline, TheVerdictFollowsFromWhereTheIntervalLies) {
   const auto verdict = [](double low, double high) {
     return judge({.estimate = (low + high) / 2, .low = low, .high = high}, 0.02);
@@ -143,6 +190,43 @@ TEST(Baseline, AShortKernelHasToChangeByMoreThanProcessesDiffer) {
       << table_text(comparisons);
 }
 
+Json row_of(const std::string& implementation, const std::string& configuration, double ms) {
+  Json taken = row("p implementation=" + implementation + " config=" + configuration, around(ms));
+  taken["implementation"] = implementation;
+  taken["configuration"] = configuration;
+  taken["rounds"] = std::vector<int>(20, 1);
+  return taken;
+}
+
+TEST(Baseline, WithinOneRunImplementationsAreComparedOnTheSameProblem) {
+  const Comparisons comparisons = compare_implementations(
+      results_of({row_of("old", "a", 1), row_of("lrnnx", "b", 2), row_of("other", "a", 0.5)}), "old", 0.02);
+  ASSERT_EQ(comparisons.pairs.size(), 2u);
+  EXPECT_EQ(comparisons.pairs[0].change, Change::slow);
+  EXPECT_EQ(comparisons.pairs[1].change, Change::fast);
+  EXPECT_EQ(exit_code_of(comparisons, false), 5);
+  EXPECT_NE(table_text(comparisons).find("old ms"), std::string::npos) << table_text(comparisons);
+  EXPECT_EQ(to_json(comparisons).at("against"), "old");
+}
+
+TEST(Baseline, WithinOneRunLaunchConfigurationsDecideWhatIsComparedIfThereAreSeveral) {
+  const Comparisons comparisons = compare_implementations(
+      results_of({row_of("old", "a", 1), row_of("old", "b", 2), row_of("lrnnx", "b", 2), row_of("lrnnx", "c", 2)}),
+      "old", 0.02);
+  ASSERT_EQ(comparisons.pairs.size(), 1u);
+  EXPECT_EQ(comparisons.pairs[0].change, Change::same);
+  EXPECT_EQ(comparisons.only_old.size(), 1u);
+  EXPECT_EQ(comparisons.only_new.size(), 1u);
+}
+
+TEST(Baseline, WithinOneRunTheImplementationAndTheRoundsHaveToBeThere) {
+  const Results results = results_of({row_of("old", "a", 1), row_of("lrnnx", "a", 2)});
+  EXPECT_THROW(compare_implementations(results, "older", 0.02), UsageError);
+  Results aged = results;
+  aged.rows[1].erase("rounds");
+  EXPECT_THROW(compare_implementations(aged, "old", 0.02), UsageError);
+}
+
 TEST(Baseline, SaysWhichRowsHaveNoPartner) {
   const Comparisons comparisons = compare_results(results_of({row("a", around(1)), row("gone", around(1))}),
                                                   results_of({row("a", around(1)), row("new", around(1))}), 0.02);
@@ -176,6 +260,17 @@ TEST(Baseline, AmbiguousCountsOnlyIfStrictAndASpeedupNeverFails) {
   const Comparisons faster =
       compare_results(results_of({row("a", around(2))}), results_of({row("a", around(1))}), 0.02);
   EXPECT_EQ(exit_code_of(faster, true), 0);
+}
+
+TEST(Baseline, WhatIsSkippedNowIsNotPassedOver) {
+  const Results before = results_of({row("a", around(1)), row("b", around(1))});
+  const Comparisons skipped =
+      compare_results(before, results_of({row("a", {}, "skipped", "cold", 4), row("b", around(1))}), 0.02);
+  EXPECT_EQ(exit_code_of(skipped, false), 4);
+  EXPECT_EQ(exit_code_of(skipped, true), 6);
+  const Comparisons gone = compare_results(before, results_of({row("b", around(1))}), 0.02);
+  EXPECT_EQ(exit_code_of(gone, false), 0);
+  EXPECT_EQ(exit_code_of(gone, true), 6);
 }
 
 TEST(Baseline, NothingInCommonIsNothingRun) {

@@ -29,6 +29,7 @@ class CliCompare : public testing::Test {
     row["samples_ms"] = Json::array();
     for (int i = 0; i < 40; ++i) row["samples_ms"].push_back(ms * (1 + 1e-4 * (i % 5)));
     row["median_ms"] = ms * (1 + 1e-4 * 2);
+    row["rounds"] = {40};
     return write(name, json);
   }
 

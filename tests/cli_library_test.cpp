@@ -220,6 +220,28 @@ TEST(CliLibrary, ACrashInACallCostsOnlyItsOwnRows) {
     EXPECT_EQ(row.at("verdict"), row.at("implementation") == "crash_in_call" ? "error" : "passed") << row;
 }
 
+TEST(CliLibrary, AgainstOneTheOthersAreJudgedInTheSameRun) {
+  const TemporaryDirectory directory;
+  const std::string json = directory / "results.json";
+  const ProgramResult timed =
+      run_program("sweep --quiet --no-check --warm --min-time 0 --max-noise 1e9 --min-samples 2000 " + problem() +
+                  library("sequential") + "--against sequential --json " + json);
+  EXPECT_TRUE(timed.exit_code == 0 || timed.exit_code == 5) << timed.exit_code << timed.err;
+  EXPECT_TRUE(has(timed.out, "against sequential:")) << timed.out;
+  EXPECT_TRUE(has(timed.out, "sequential ms")) << timed.out;
+  EXPECT_TRUE(has(timed.out, "0 unmatched")) << timed.out;
+  const ProgramResult compared = run_program("compare " + json + " --against sequential");
+  EXPECT_EQ(compared.exit_code, timed.exit_code);
+  EXPECT_TRUE(has(timed.out, compared.out)) << compared.out;
+  for (const std::string wrong :
+       {"sweep --no-check " + problem() + "--against sequential", "compare " + json + " --against nobody",
+        "compare " + json, "compare " + json + ' ' + json + " --against sequential"}) {
+    const ProgramResult refused = run_program(wrong);
+    EXPECT_EQ(refused.exit_code, 2) << wrong;
+    EXPECT_TRUE(has(refused.err, "--against")) << refused.err;
+  }
+}
+
 TEST(CliLibrary, ACrashAmidTheSamplesCostsTheOthersNone) {
   const Swept timed = swept("--no-check --min-samples 1000 " + problem() + library("crash_late"));
   EXPECT_EQ(timed.exit_code, 3);

@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <regex>
@@ -169,6 +171,28 @@ TEST(CliSweepPlan, DryRunOfAResumedSweepPrintsWhatIsLeft) {
   const ProgramResult nothing = run_program("sweep --dry-run --resume --json '" + torn + "' " + kSelection);
   EXPECT_EQ(nothing.out, all) << nothing.err;
   EXPECT_EQ(read_text(torn + "l"), "no line") << "it only looks";
+}
+
+TEST(CliSweepPlan, AContestOfWhichAPartIsLeftIsHeldAgain) {
+  const TemporaryDirectory directory;
+  const std::string journal = directory / "j.jsonl";
+  const std::string arguments =
+      "sweep -q --no-check -b cpu --warm --min-samples 2 --min-time 0 --max-noise 1e9 "
+      "-p 'selective_scan.mamba.f32.forward.cpu batch=1 dim=8 seqlen=9 dstate=2' "
+      "-p 'selective_scan.mamba.f32.forward.cpu batch=1 dim=8 seqlen=10 dstate=2' "
+      "--implementation '*' --json " +
+      (directory / "r.json").string() + " --journal " + journal;
+  ASSERT_EQ(run_program(arguments).exit_code, 0);
+  std::string text = read_text(journal);
+  text.erase(text.rfind('\n', text.size() - 2) + 1);  // naive at length 10
+  std::ofstream(journal) << text;
+  const ProgramResult left = run_program(arguments + " --resume --dry-run");
+  EXPECT_EQ(std::ranges::count(left.out, '\n'), 2) << left.out << left.err;
+  EXPECT_EQ(left.out.find("seqlen=9 "), std::string::npos) << left.out;
+  ASSERT_EQ(run_program(arguments + " --resume").exit_code, 0);
+  const Json json = Json::parse(read_text(directory / "r.json"));
+  EXPECT_TRUE(json.at("complete"));
+  EXPECT_EQ(json.at("results").size(), 4u);
 }
 
 TEST(CliSweepPlan, EverySuiteOfTheRepositoryExpandsToProblems) {

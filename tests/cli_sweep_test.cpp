@@ -279,5 +279,31 @@ TEST(CliInfo, DescribesMachineAndBuildAndMeasuresTheCpu) {
   EXPECT_EQ(json.at("program").at("abi"), LRNNX_ABI_VERSION);
 }
 
+TEST(CliSweep, OutputsThatWouldBeLostAreRefusedBeforeAnythingRuns) {
+  const TemporaryDirectory directory;
+  const std::string sweep = "cd '" + (directory / "").string() + "' && '" + LRNNX_BINARY_DIR +
+                            "/bin/lrnnx-bench' sweep -q --no-check -b cpu --warm --min-samples 2 --min-time 0 "
+                            "-p 'selective_scan.mamba.f32.forward.cpu batch=1 dim=1 seqlen=3 dstate=1' ";
+  const auto code_of = [](const std::string& command) {
+    return WEXITSTATUS(std::system((command + " 2>/dev/null").c_str()));
+  };
+  EXPECT_EQ(code_of(sweep + "--json a.json --csv ./a.json"), 2) << "one file twice";
+  EXPECT_EQ(code_of(sweep + "--json ."), 3) << "a directory";
+  EXPECT_FALSE(std::filesystem::exists(directory / "a.json"));
+  ASSERT_EQ(code_of(sweep + "--json r.json --csv 'bad\xff.csv' >/dev/null"), 0) << "a name that is not UTF-8";
+  const std::string results = directory / "r.json";
+  EXPECT_EQ(run_program("compare " + results + ' ' + results + " --json " + results).exit_code, 2);
+  EXPECT_EQ(run_program("merge " + results + " -o " + results).exit_code, 2);
+  EXPECT_TRUE(Json::parse(read_text(results)).at("complete"));
+}
+
+TEST(CliSweep, AClosedErrorStreamDisturbsNothing) {
+  const std::string command =
+      std::string("'") + LRNNX_BINARY_DIR +
+      "/bin/lrnnx-bench' sweep -b cpu --warm --min-samples 2 --min-time 0 "
+      "-p 'selective_scan.mamba.f32.forward.cpu batch=1 dim=1 seqlen=3 dstate=1' >/dev/null 2>&-";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 0);
+}
+
 }  // namespace
 }  // namespace lrnnx::bench

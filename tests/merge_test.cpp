@@ -47,6 +47,16 @@ TEST(Merge, ShardsInAnyOrderBecomeTheSweepThatWasSplit) {
   EXPECT_TRUE(missing_shards(merged).empty());
 }
 
+TEST(Merge, OfDifferentMachinesSaysSoEverAfter) {
+  const Results one = results_of({"a"});
+  Results other = results_of({"b"});
+  other.environment["cpu"]["name"] = "y";
+  const Results merged = merge({{"one", one}, {"other", other}}, true);
+  EXPECT_FALSE(machine_differences(merged.environment, one.environment).empty());
+  EXPECT_TRUE(machine_differences(merge({{"one", one}, {"two", results_of({"b"})}}, true).environment, one.environment)
+                  .empty());
+}
+
 TEST(Merge, AMissingShardIsNamedAndLeavesTheResultsIncomplete) {
   const Results merged = merge({{"1", results_of({"a"}, {{1, 3}})}, {"3", results_of({"c"}, {{3, 3}})}}, false);
   EXPECT_FALSE(merged.complete);

@@ -145,6 +145,7 @@ TEST(Readme, ItsCommandsEndWithoutAFault) {
   const TemporaryDirectory directory;
   const std::string at = "cd '" + std::string(directory / "") + "' && ", log = directory / "log";
   std::filesystem::copy(LRNNX_BINARY_DIR "/lib/tests/sequential.so", directory / "sequential.so");
+  std::filesystem::copy(LRNNX_BINARY_DIR "/lib/liblrnnx.so", directory / "old.so");
   std::ofstream(directory / "tuned.json") << R"({"schema": "lrnnx-bench.configurations", "schema_version": 1,
              "configurations": [{"variant": "*.cpu", "configuration": "threads=1"}]})";
   for (const Command& command : commands()) {

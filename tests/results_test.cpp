@@ -20,7 +20,7 @@ Row timed_row() {
   row.problem = parse_problem("selective_scan.mamba.f32.forward.cpu batch=2 dim=8 seqlen=33 dstate=4");
   row.verdict = Verdict::passed;
   row.exit_code = ExitCode::ok;
-  row.measurement = Measurement{.samples_ms = {2, 1, 4}};
+  row.measurement = Measurement{.samples_ms = {2, 1, 4}, .rounds = {2, 1}};
   row.summary = summarize(row.measurement->samples_ms);
   row.cost = cost(row.problem);
   return row;
@@ -88,7 +88,10 @@ TEST(Results, WhatIsNoResultsFileIsRefusedWithItsName) {
                                                            {"/results/0/problem", 3},
                                                            {"/results/0/cache", nullptr},
                                                            {"/results/0/verdict", "great"},
-                                                           {"/results/0/samples_ms", {1, "2"}}}) {
+                                                           {"/results/0/samples_ms", {1, "2"}},
+                                                           {"/results/0/rounds", {1, 1}},
+                                                           {"/results/0/rounds", {4, -1}},
+                                                           {"/results/0/rounds", 3}}) {
     const std::string message = changed(pointer, value);
     EXPECT_NE(message, "accepted") << pointer;
     EXPECT_NE(message.find(std::string(pointer).starts_with("/results/0/verdict") ? "great" : "some.json"),

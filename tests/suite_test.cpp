@@ -261,6 +261,17 @@ TEST(Selection, ThatMatchesNothingIsRefusedWithWhatThereIs) {
   EXPECT_NE(message.find("selective_scan.mamba.f32.forward.cpu"), std::string::npos) << message;
 }
 
+TEST(Selection, ASuiteThatHasNothingForTheBackendIsRefused) {
+  Selection selection;
+  selection.suite = "every-kernel";  // of cuda
+  selection.backend = "cpu";
+  for (const char* filter : {"", "*.mamba.*"}) {
+    selection.filter = filter;
+    const std::string message = refusal([&] { select_problems(selection); });
+    EXPECT_NE(message.find("no case is for backend cpu"), std::string::npos) << message;
+  }
+}
+
 TEST(Selection, UnknownNamesAreRefused) {
   Selection selection = of_line("");
   selection.axes = {"length=3"};

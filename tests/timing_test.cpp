@@ -86,6 +86,7 @@ TEST(Timing, ARoundLaunchesOnceUntimedIfOthersRanSinceTheRoundBefore) {
   EXPECT_EQ(launches, 3 + 2 + 2);
   EXPECT_FALSE(sampling.round(false));
   EXPECT_EQ(sampling.measurement().samples_ms.size(), 4u);
+  EXPECT_EQ(sampling.measurement().rounds, (std::vector<int64_t>{1, 1, 1, 1}));
   EXPECT_EQ(sampling.measurement().stopped, Stopped::quiet);
 }
 
