@@ -4,15 +4,20 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
-#include <iterator>
+#include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
 
 #include "harness/baseline.h"
 #include "harness/check_json.h"
 #include "harness/error.h"
 #include "harness/files.h"
+#include "harness/problem.h"
 #include "harness/report_assets.h"
+#include "harness/status.h"
 #include "harness/strict_json.h"
 
 namespace lrnnx::bench {
@@ -25,11 +30,74 @@ struct Flags {
   std::string output, baseline;
 };
 
-ReportInput read_input(const std::string& path) {
+bool is_same_file(const std::string& one, const std::string& other) {
+  std::error_code none;
+  return one == other || std::filesystem::equivalent(one, other, none);
+}
+
+void require_once(const std::vector<std::string>& paths) {
+  for (size_t i = 0; i < paths.size(); ++i) {
+    for (size_t j = 0; j < i; ++j)
+      if (is_same_file(paths[i], paths[j])) throw UsageError(fmt::format("{} is given twice", paths[i]));
+  }
+}
+
+// The file's name, after as many of the folders that it lies in as tell it from the others.
+std::string short_name(const std::string& path, const std::vector<std::string>& paths) {
+  const auto whole = [](const std::string& some) {
+    return std::filesystem::absolute(some).lexically_normal().string();
+  };
+  const std::string full = whole(path);
+  for (size_t at = full.rfind('/');; at = full.rfind('/', at - 1)) {
+    const bool unique = std::ranges::none_of(paths, [&](const std::string& other) {
+      return !is_same_file(path, other) && whole(other).ends_with(full.substr(at));
+    });
+    if (unique) return full.substr(at + 1);
+    if (at == 0) return path;
+  }
+}
+
+void require(bool condition, const std::string& where, const std::string& what) {
+  if (!condition) throw UsageError(fmt::format("{}: {}", where, what));
+}
+
+// Throws UsageError unless it is what `check --json` writes, as far as the page reads it.
+void require_check(const Json& json, const std::string& origin) {
+  const Json version = json.value("schema_version", Json());
+  require(version == kCheckSchemaVersion, origin,
+          fmt::format("schema_version {}: this program reads {}", version.dump(), kCheckSchemaVersion));
+  require(json.value("environment", Json()).is_object(), origin, "expected an object \"environment\"");
+  const Json results = json.value("results", Json());
+  require(results.is_array(), origin, "expected a list \"results\"");
+  std::vector<std::string> statuses;
+  for (const Status status : kStatuses) statuses.emplace_back(to_string(status));
+  size_t number = 0;
+  for (const Json& result : results) {
+    const std::string where = fmt::format("{}: result {}", origin, ++number);
+    require(result.is_object() && result.value("problem", Json()).is_string(), where,
+            "expected an object with a problem line");
+    const Json status = result.value("status", Json());
+    require(std::ranges::any_of(statuses, [&](const std::string& name) { return status == name; }), where,
+            fmt::format("status {}: expected {}", status.dump(), join_or(statuses)));
+    const Json tensors = result.value("tensors", Json());
+    require(tensors.is_array() && std::ranges::all_of(tensors,
+                                                      [](const Json& tensor) {
+                                                        return tensor.is_object() &&
+                                                               tensor.value("name", Json()).is_string() &&
+                                                               tensor.contains("rho");
+                                                      }),
+            where, "expected tensors to be a list of objects with name and rho");
+  }
+}
+
+Json read_input(const std::string& path) {
   const std::string text = read_file(path);
-  const Json json = parse_json(text, path);
-  if (!json.is_object() || json.value("schema", Json()) != kCheckSchema) parse_results(text, path);  // or refuses
-  return {.name = path.substr(path.rfind('/') + 1), .json = json};
+  Json json = parse_json(text, path);
+  if (json.is_object() && json.value("schema", Json()) == kCheckSchema)
+    require_check(json, path);
+  else
+    parse_results(text, path);  // or refuses
+  return json;
 }
 
 void replace(std::string& page, const std::string& mark, const std::string& text) {
@@ -49,19 +117,26 @@ std::string script_safe(const Json& json) {
 // The page shows summaries: thousands of samples a row would make it slow to open.
 Json without_samples(Json json) {
   if (json.contains("results"))
-    for (Json& row : json["results"]) row.erase("samples_ms");
+    for (Json& row : json["results"])
+      for (const char* key : {"samples_ms", "rounds"}) row.erase(key);
   return json;
 }
 
 int run_report(const Flags& flags) {
+  require_once(flags.inputs);
+  std::vector<std::string> paths = flags.inputs;
+  if (!flags.baseline.empty()) paths.push_back(flags.baseline);  // may be one of the inputs
+  std::vector<Json> read;
+  for (const std::string& path : paths) read.push_back(read_input(path));
   std::vector<ReportInput> inputs;
-  for (const std::string& path : flags.inputs) inputs.push_back(read_input(path));
-  std::unique_ptr<ReportInput> baseline;
+  for (size_t i = 0; i < paths.size(); ++i)
+    inputs.push_back({.name = short_name(paths[i], paths), .json = std::move(read[i])});
+  std::optional<ReportInput> baseline;
   if (!flags.baseline.empty()) {
-    read_results(flags.baseline);  // or refuses
-    baseline = std::make_unique<ReportInput>(read_input(flags.baseline));
+    baseline = std::move(inputs.back());
+    inputs.pop_back();
   }
-  write_file(flags.output, report_html(inputs, baseline.get()));
+  write_file(flags.output, report_html(inputs, baseline ? &*baseline : nullptr));
   return static_cast<int>(ExitCode::ok);
 }
 

@@ -11,7 +11,7 @@ class App;
 
 namespace lrnnx::bench {
 
-// A file of results: its name on the page, and its JSON (of sweep or of check).
+// A file of results: its name on the page, which no other has, and its JSON (of sweep or of check).
 struct ReportInput {
   std::string name;
   nlohmann::ordered_json json;

@@ -13,6 +13,13 @@ const kColors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 // With the colours they tell more lines apart than those do alone: how Chart.js calls each, and what looks like it.
 const kMarks = [["circle", "●"], ["triangle", "▲"], ["rect", "■"], ["rectRot", "◆"], ["cross", "✚"], ["crossRot", "✖"],
   ["star", "✱"]];
+// A browser leaves a canvas blank that is higher than some 30 000 pixels, of which the page's may be three each.
+const kBarsOfChart = 100;
+const kLabelPixels = 11;
+// More make the page slow; fewer would hide rows of ordinary sweeps from the browser's search.
+const kRowsOfPage = 300;
+// Charts are drawn before one scrolls to them.
+const kNearPixels = 2000;
 const charts = [];
 
 function element(tag, text, parent, attributes = {}) {
@@ -32,46 +39,50 @@ function section(title, explanation) {
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// `configure` makes a Chart.js configuration anew whenever the theme changes.
+// `configure` makes a Chart.js configuration anew whenever the chart is drawn.
 function chart(parent, height, configure) {
   const frame = element("div", null, parent, { class: "chart", style: `height: ${height}px` });
   const canvas = element("canvas", null, frame, { role: "img" });
-  const entry = { canvas, configure, drawn: null };
+  const entry = { frame, canvas, configure, near: false, drawn: null };
   charts.push(entry);
   return entry;
 }
 
-function draw() {
+// What is far from the window is not drawn: thousands of bars are gigabytes of pixels.
+function draw(entry) {
+  entry.drawn?.destroy();
+  entry.drawn = entry.near ? new Chart(entry.canvas, entry.configure()) : null;
+}
+
+function draw_all() {
   Chart.defaults.color = css("--text");
   Chart.defaults.borderColor = css("--line");
   Chart.defaults.animation = false;
   Chart.defaults.maintainAspectRatio = false;
-  for (const entry of charts) {
-    if (entry.drawn) entry.drawn.destroy();
-    entry.drawn = new Chart(entry.canvas, entry.configure());
-  }
-  document.body.dataset.charts = String(charts.length);
+  charts.forEach(draw);
 }
 
 // What a row is, as words: the variant and everything of the problem line.
 function words(row, without = []) {
-  return [row.source, row.implementation, ...row.problem.split(" "), row.cache]
-    .filter((word) => word && !word.startsWith("implementation="))
-    .filter((word) => !without.some((axis) => word.startsWith(axis + "=")));
+  const left_out = ["implementation", ...without];
+  const problem = row.problem.split(" ").filter((word) => !left_out.some((key) => word.startsWith(key + "=")));
+  return [row.source, row.implementation, ...problem, row.cache].filter(Boolean);
 }
+
+// The name of a file may have as many dots.
+const is_variant = (word) => /^\w+\.\w+\.\w+\.(forward|backward)\.\w+$/.test(word);
 
 // Labels of rows or groups: the words in which they differ, and of the name of a variant the parts in which it does.
 // Options and the like only where the rest does not tell them apart: they are long.
 function labels(lists) {
-  if (lists.length === 1) return [lists[0][0]];
+  if (lists.length === 1) return [lists[0].find(is_variant) ?? lists[0][0]];
   const common = lists[0].filter((word) => lists.every((list) => list.includes(word)));
   let kept = lists.map((list) => list.filter((word) => !common.includes(word)));
   const distinct = (some) => new Set(some.map((list) => list.join(" "))).size;
-  for (const key of ["options=", "fill=", "layout=", "config=", "groups="]) {
+  for (const key of ["seed=", "options=", "fill=", "layout=", "config=", "groups="]) {
     const shorter = kept.map((list) => list.filter((word) => !word.startsWith(key)));
     if (distinct(shorter) === distinct(kept)) kept = shorter;
   }
-  const is_variant = (word) => word.split(".").length === 5 && !word.includes("=");
   const variants = kept.map((list) => (list.find(is_variant) || "").split("."));
   const varies = variants[0].map((_, i) => variants.some((parts) => parts[i] !== variants[0][i]));
   return kept.map((list, row) => list.map((word) =>
@@ -110,18 +121,19 @@ function legend(parent, entry, datasets, names) {
       const shown = key.getAttribute("aria-pressed") !== "true";
       key.setAttribute("aria-pressed", String(shown));
       for (const set of datasets) if (set.series === series) set.hidden = !shown;
-      entry.drawn.update();
+      entry.drawn?.update();
     });
   });
 }
 
 function lines_chart(parent, axis, lines) {
   const names = labels(lines.map((group) => words(group[0], [axis, "seed"])));
+  // Not clipped: the outermost points lie on the edges.
   const datasets = lines.flatMap((group, series) => {
     const sorted = [...group].sort((a, b) => a[axis] - b[axis]);
     const color = kColors[series % kColors.length];
     const [pointStyle, mark] = kMarks[Math.floor(series / kColors.length) % kMarks.length];
-    const style = { series, mark, borderColor: color, backgroundColor: color };
+    const style = { series, mark, clip: false, borderColor: color, backgroundColor: color };
     const measured = { ...style, label: names[series], borderWidth: 2, pointRadius: 4, pointStyle,
       data: sorted.map((row) => ({ x: row[axis], y: row.median_ms, row })) };
     const floors = sorted.filter((row) => typeof row.floor_ms === "number");
@@ -167,20 +179,57 @@ function axis_chart(axis) {
   }
 }
 
-function bars(parent, names, values, { title, colors, mark, text }) {
-  chart(parent, 90 + 24 * names.length, () => ({
+const pen = document.createElement("canvas").getContext("2d");
+
+// In lines of at most so many pixels, if it is wider: Chart.js cuts labels off at the left, where they differ. Broken at
+// spaces; a word that alone is wider also within.
+function wrapped(label, pixels) {
+  pen.font = `${kLabelPixels}px ${Chart.defaults.font.family}`;
+  const fits = (text) => pen.measureText(text.trimEnd()).width <= pixels;
+  if (fits(label)) return label;
+  const lines = [""];
+  for (const piece of label.split(/(?<= )/).flatMap((word) => (fits(word) ? word : word.split(/(?<=[,/])/)))) {
+    if (lines.at(-1) && !fits(lines.at(-1) + piece)) lines.push("");
+    lines[lines.length - 1] += piece;
+  }
+  return lines.map((line) => line.trimEnd());
+}
+
+function bars_chart(parent, names, values, { title, colors, mark, text, most }) {
+  const entry = chart(parent, 0, () => ({
     type: "bar",
-    data: { labels: names, datasets: [{ data: values, backgroundColor: colors }] },
+    data: { labels: names, datasets: [{ data: values, backgroundColor: colors, maxBarThickness: 18 }] },
     options: {
       indexAxis: "y",
+      onResize: (drawn, { width }) => { drawn.data.labels = fit(width); },  // also called before the first drawing
       scales: {
-        x: { title: { display: true, text: title }, suggestedMin: 0, suggestedMax: mark,
+        x: { title: { display: true, text: title }, suggestedMin: 0, suggestedMax: most,
           grid: { color: (tick) => (tick.tick && tick.tick.value === mark ? css("--text") : css("--line")) } },
-        y: { ticks: { autoSkip: false, font: { size: 11 } } },
+        y: { ticks: { autoSkip: false, font: { size: kLabelPixels } } },
       },
       plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => text(item.dataIndex) } } },
     },
   }));
+  const fit = (width) => {
+    // The library gives an axis at most half of the width, marks and all.
+    const fitting = names.map((name) => wrapped(name, width / 2 - 20));
+    const lines = Math.max(...fitting.map((label) => (Array.isArray(label) ? label.length : 1)));
+    entry.frame.style.height = `${90 + names.length * Math.max(24, 8 + 1.2 * kLabelPixels * lines)}px`;
+    return fitting;
+  };
+  fit(entry.frame.clientWidth);
+}
+
+// As many charts, of the same scale, as it takes.
+function bars(parent, names, values, { title, colors, mark, text }) {
+  const most = values.reduce((a, b) => Math.max(a, b), mark);
+  const size = Math.ceil(names.length / Math.ceil(names.length / kBarsOfChart));
+  for (let first = 0; first < names.length; first += size) {
+    const end = Math.min(first + size, names.length);
+    if (size < names.length) element("h3", `${first + 1} to ${end} of ${names.length}`, parent);
+    bars_chart(parent, names.slice(first, end), values.slice(first, end),
+      { title, colors: colors.slice(first, end), mark, text: (i) => text(first + i), most });
+  }
 }
 
 function fractions() {
@@ -190,7 +239,7 @@ function fractions() {
   const parent = section("Fraction of the floor",
     "Floor over median: 100 % would be all that the machine can do. The colour is the unit that sets the floor: " +
     units.map((unit, i) => `${unit} ${["blue", "orange", "green", "pink"][i] || ""}`).join(", ") + ".");
-  bars(parent, labels(cold.map((row) => words(row, ["seed"]))), cold.map((row) => row.floor_fraction), {
+  bars(parent, labels(cold.map((row) => words(row))), cold.map((row) => row.floor_fraction), {
     title: "% of floor", mark: 100, colors: cold.map((row) => kColors[units.indexOf(row.binds) % kColors.length]),
     text: (i) => `${cold[i].floor_fraction.toFixed(1)} % (${cold[i].median_ms.toPrecision(4)} ms, ${cold[i].binds})` });
 }
@@ -203,8 +252,8 @@ function speedups() {
     if (compared.length === 0) continue;
     const parent = section(`Speed-up over the implementation ${over}`,
       `The median of ${over} over that of the row, for the same problem in the same run.`);
-    bars(parent, labels(compared.map((row) => words(row, ["seed"]))), compared.map((row) => row[tag]), {
-      title: "times faster", mark: 1, colors: kColors[0],
+    bars(parent, labels(compared.map((row) => words(row))), compared.map((row) => row[tag]), {
+      title: "times faster", mark: 1, colors: compared.map(() => kColors[0]),
       text: (i) => `${compared[i][tag].toFixed(2)} times (${compared[i].median_ms.toPrecision(4)} ms)` });
   }
 }
@@ -226,7 +275,7 @@ function changes() {
       for (const key of change.compared.only_old) element("li", `not there: ${key}`, list);
     }
     if (pairs.length > 0)
-      bars(parent, labels(pairs.map((pair) => [...pair.problem.split(" "), pair.cache])), pairs.map((pair) => 1 / pair.ratio), {
+      bars(parent, labels(pairs.map((pair) => words(pair))), pairs.map((pair) => 1 / pair.ratio), {
         title: "speed-up", mark: 1, colors: pairs.map((pair) => kVerdictColors[pair.verdict]),
         text: (i) => `${pairs[i].verdict} ${(1 / pairs[i].ratio).toFixed(3)} ` +
           `[${(1 / pairs[i].ratio_high).toFixed(3)}, ${(1 / pairs[i].ratio_low).toFixed(3)}]` });
@@ -291,40 +340,75 @@ function format(value) {
   return Number.isInteger(value) ? String(value) : value.toPrecision(4).replace(/e\+?/, "e");
 }
 
+const heading_of = ({ heading, unit }) => (unit && !heading.includes(unit) ? `${heading} (${unit})` : heading);
+
+// What varies of the problem, then what one looks for first. What is the same in all rows stands above, once.
+function columns_of_rows() {
+  const value = (row, { tag }) => (row[tag] === "" ? null : row[tag] ?? null);
+  const columns = [{ tag: "source", heading: "file", unit: "", description: "" }, ...data.metrics,
+    { tag: "reason", heading: "reason", unit: "", description: "why the verdict is not passed" }]
+    .filter((column) => rows.some((row) => value(row, column) !== null));
+  const results = ["median_ms", "floor_fraction", "verdict"].map((tag) => columns.find((column) => column.tag === tag))
+    .filter(Boolean);
+  // The metrics begin with those that tell of the problem.
+  const tags = data.metrics.map(({ tag }) => tag);
+  const of_problem = ["source", ...tags.slice(0, tags.indexOf("median_ms")), "options"];
+  const varies = (column) => rows.some((row) => value(row, column) !== value(rows[0], column));
+  const first = [...columns.filter((column) => of_problem.includes(column.tag) && varies(column)), ...results];
+  const others = columns.filter((column) => !first.includes(column));
+  if (rows.length === 1) return { shown: [...first, ...others], shared: [] };
+  return { shown: [...first, ...others.filter(varies)], shared: others.filter((column) => !varies(column)) };
+}
+
 function table_of_rows() {
   if (rows.length === 0) return;
   const parent = section("Every row", "A click on a heading sorts.");
-  const columns = data.metrics.filter((metric) => rows.some((row) => row[metric.tag] !== null && row[metric.tag] !== undefined));
-  if (data.sweeps.length > 1) columns.unshift({ tag: "source", heading: "file", unit: "", description: "" });
-  columns.push({ tag: "reason", heading: "reason", unit: "", description: "why the verdict is not passed" });
+  const { shown, shared } = columns_of_rows();
+  const facts = shared.map((column) => `${heading_of(column)} ${format(rows[0][column.tag])}`);
+  if (facts.length > 0) element("p", `In every row: ${facts.join(", ")}`, parent, { id: "shared" });
+  let ordered = rows, start = 0;
+  const pager = element("div", null, parent, { class: "pager" });
   const table = element("table", null, element("div", null, parent, { class: "scroll" }), { id: "rows" });
   const head = element("tr", null, element("thead", null, table));
   const body = element("tbody", null, table);
-  const fill = (ordered) => {
+  const show = (from) => {
+    start = from;
     body.replaceChildren();
-    for (const row of ordered) {
+    for (const row of ordered.slice(start, start + kRowsOfPage)) {
       const line = element("tr", null, body);
-      for (const { tag } of columns) {
+      for (const { tag } of shown) {
         const bad = tag === "verdict" && !["passed", "unchecked", "skipped"].includes(row.verdict);
         element("td", format(row[tag]), line,
           { class: bad ? "bad" : typeof row[tag] === "number" ? "number" : "text" });
       }
     }
+    if (rows.length <= kRowsOfPage) return;
+    pager.replaceChildren();
+    const turn = (text, to) => {
+      const button = element("button", text, pager, { type: "button" });
+      button.disabled = to < 0 || to >= rows.length;
+      button.addEventListener("click", () => show(to));
+    };
+    turn("previous", start - kRowsOfPage);
+    element("span", `rows ${start + 1} to ${Math.min(start + kRowsOfPage, rows.length)} of ${rows.length}`, pager);
+    turn("next", start + kRowsOfPage);
   };
-  for (const { tag, heading, unit, description } of columns) {
-    const cell = element("th", unit && !heading.includes(unit) ? `${heading} (${unit})` : heading, head,
-      { role: "button", tabindex: "0", title: description });
+  for (const column of shown) {
+    const { tag } = column;
+    const cell = element("th", heading_of(column), head,
+      { role: "button", tabindex: "0", title: column.description });
     const sort = () => {
       const up = cell.getAttribute("aria-sort") !== "ascending";
       for (const other of head.children) other.removeAttribute("aria-sort");
       cell.setAttribute("aria-sort", up ? "ascending" : "descending");
       const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : format(a).localeCompare(format(b));
-      fill([...rows].sort((a, b) => (up ? 1 : -1) * order(a[tag], b[tag])));
+      ordered = [...rows].sort((a, b) => (up ? 1 : -1) * order(a[tag], b[tag]));
+      show(0);
     };
     cell.addEventListener("click", sort);
     cell.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
   }
-  fill(rows);
+  show(0);
 }
 
 function environments() {
@@ -350,12 +434,37 @@ changes();
 parity();
 table_of_rows();
 environments();
-draw();
+document.body.dataset.charts = String(charts.length);
+
+function draw_near() {
+  for (const entry of charts) {
+    const { top, bottom } = entry.frame.getBoundingClientRect();
+    entry.near = top < innerHeight + kNearPixels && bottom > -kNearPixels;
+  }
+  draw_all();
+}
+draw_near();
+
+const watch = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) {
+    const entry = charts.find(({ frame }) => frame === target);
+    if (entry.near === isIntersecting) continue;
+    entry.near = isIntersecting;
+    draw(entry);
+  }
+}, { rootMargin: `${kNearPixels}px 0px` });
+for (const { frame } of charts) watch.observe(frame);
+
+addEventListener("beforeprint", () => {
+  for (const entry of charts) entry.near = true;
+  draw_all();
+});
+addEventListener("afterprint", draw_near);
 
 document.getElementById("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme
     ? document.documentElement.dataset.theme === "dark"
     : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = dark ? "light" : "dark";
-  draw();
+  draw_all();
 });
