@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <iterator>
@@ -28,8 +29,8 @@ constexpr uint32_t kOptions = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C | LRNNX_HAS_D 
 constexpr Shape kShape = {2, 6, 300, 3, 2};
 
 // A call with which nothing is wrong.
-SelectiveScanCall good_call(uint32_t options = kOptions, CallOptions layout = {}) {
-  SelectiveScanCall call(kShape, options, layout);
+SelectiveScanCall good_call(uint32_t options = kOptions, CallOptions layout = {}, const Shape& shape = kShape) {
+  SelectiveScanCall call(shape, options, layout);
   lrnnx_memory forward{}, backward{};
   const Problem problem = call.problem();
   EXPECT_EQ(lrnnx_selective_scan_memory(&problem, LRNNX_FORWARD, &forward), LRNNX_OK) << lrnnx_last_error();
@@ -766,6 +767,45 @@ TEST(Abi, InputsMayBroadcastOverTheBatchAndRowsMayInterleave) {
         << stride_batch << " " << stride_dim << ": " << lrnnx_last_error();
   }
 }
+
+TEST(Abi, AnOutputMayNotEvenOverlapAnotherTensor) {
+  SelectiveScanCall call = good_call();
+  const Problem problem = call.problem();
+  ForwardArgs args = call.forward_args();
+  args.out.data = static_cast<float*>(args.u.data) + 2;
+  EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &args), LRNNX_INVALID_ARGUMENT);
+  expect_message_has({"out and u share memory"});
+  args = call.forward_args();
+  args.saved = args.workspace;
+  args.saved_bytes = args.workspace_bytes = int64_t{1} << 40;  // whoever says so
+  EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &args), LRNNX_INVALID_ARGUMENT);
+  expect_message_has({"saved", "workspace", "share memory"});
+}
+
+TEST(Abi, AnAxisOfOneHasNoStride) {
+  SelectiveScanCall call = good_call(kOptions, {}, {1, 1, 8, 3, 1});
+  const Problem problem = call.problem();
+  ForwardArgs args = call.forward_args();
+  args.u.stride_batch = args.u.stride_dim = INT64_MAX;
+  args.out.stride_batch = args.out.stride_dim = 1;
+  EXPECT_EQ(lrnnx_selective_scan_forward(&problem, &args), LRNNX_OK) << lrnnx_last_error();
+}
+
+#ifndef _WIN32
+TEST(Abi, TheSharedLibraryExportsNothingElse) {
+  std::FILE* const names = popen("nm -D --defined-only '" LRNNX_BINARY_DIR "/lib/liblrnnx.so'", "r");
+  ASSERT_NE(names, nullptr);
+  char line[1024], name[1024];
+  int count = 0;
+  while (std::fgets(line, sizeof line, names)) {
+    if (std::sscanf(line, "%*s %*s %1023s", name) != 1) continue;
+    EXPECT_TRUE(std::string(name).starts_with("lrnnx_")) << name;
+    ++count;
+  }
+  EXPECT_EQ(pclose(names), 0);
+  EXPECT_GE(count, 9);
+}
+#endif
 
 struct BufferCase {
   const char* name;

@@ -96,6 +96,25 @@ std::vector<std::string> combinations(const std::vector<Key>& keys) {
   return texts;
 }
 
+TEST(Tuning, AKeyIsTakenOnce) {
+  const auto problem = problems().front();
+  EXPECT_NE(chosen(problem, LRNNX_BACKWARD, "splits=1"), "");
+  EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "splits=1,splits=1"), "");
+}
+
+// Kernels count the floats of a row in 32 bits.
+TEST(Tuning, TheLongestRowOfComplexWeightsIsOneShorter) {
+  auto problem = problems().front();
+  for (const auto& [dtype, longest] :
+       {std::pair(LRNNX_F32, int64_t{1} << 30), std::pair(LRNNX_C64, (int64_t{1} << 30) - 1)}) {
+    problem.dtype = dtype;
+    problem.seqlen = longest;
+    EXPECT_NE(chosen(problem, LRNNX_FORWARD, ""), "") << dtype;
+    problem.seqlen = longest + 1;
+    EXPECT_EQ(chosen(problem, LRNNX_FORWARD, ""), "") << dtype;
+  }
+}
+
 TEST(Tuning, EveryListedValueIsTakenAndNoOther) {
   for (const auto& problem : problems()) {
     for (const auto direction : {LRNNX_FORWARD, LRNNX_BACKWARD}) {

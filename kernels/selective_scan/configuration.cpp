@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <string_view>
+#include <vector>
 
 #include "common/error.h"
 
@@ -25,6 +26,7 @@ std::string allowed_text(const ConfigurationField& field) {
 lrnnx_status parse_configuration(const lrnnx_selective_scan_problem& problem,
                                  std::span<const ConfigurationField> fields) {
   std::string_view text = problem.configuration == nullptr ? std::string_view() : problem.configuration;
+  std::vector<std::string> keys_seen;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(','), text.size());
     const std::string item(text.substr(0, end));
@@ -39,6 +41,9 @@ lrnnx_status parse_configuration(const lrnnx_selective_scan_problem& problem,
       return fail(LRNNX_INVALID_ARGUMENT, "configuration: \"%.100s\" is not key=value with a key of %s", item.c_str(),
                   keys.c_str());
     }
+    if (std::find(keys_seen.begin(), keys_seen.end(), field->key) != keys_seen.end())
+      return fail(LRNNX_INVALID_ARGUMENT, "configuration: %s is given twice", field->key);
+    keys_seen.emplace_back(field->key);
     std::int64_t value = 0;
     const char* const last = item.data() + item.size();
     const auto [stop, error] = std::from_chars(item.data() + equals + 1, last, value);

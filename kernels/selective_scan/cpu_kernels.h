@@ -761,7 +761,7 @@ void finish_rows(const CpuBackward& call, const RowAccess& row, const Buffers& b
     float* __restrict du = row.target(args.du, i, buffers.rows[1]), * __restrict ddelta =
                                                                         row.target(args.ddelta, i, buffers.rows[2]);
     const float skip = of_channel(args.D, block, i);
-    const float own_dtA = args.deltaA.data ? 0.0f : D::kSlopeUnit;
+    const bool is_one_step = args.deltaA.data == nullptr;
 
     if (args.deltaA.data) {
       float* __restrict ddeltaA = row.target(args.ddeltaA, i, buffers.rows[3]);
@@ -776,7 +776,9 @@ void finish_rows(const CpuBackward& call, const RowAccess& row, const Buffers& b
       if constexpr (D::kInput == InputFactor::step) by_dt = u[t] * dx[t];
       if constexpr (D::kInput == InputFactor::per_state) by_dt = ddt[t];
       du[t] = by_u + skip * dy[t];
-      const float by_delta = (by_dt + own_dtA * ddtA[t]) * slope[t];
+      // Not times 0 where the transition has a step of its own, whose gradient may be infinite.
+      if (is_one_step) by_dt += D::kSlopeUnit * ddtA[t];
+      const float by_delta = by_dt * slope[t];
       ddelta[t] = by_delta;
       sum_D += u[t] * dy[t];
       sum_bias += by_delta;

@@ -30,7 +30,10 @@ inline TimeTensor time_tensor(const lrnnx_tensor& tensor) {
   return {tensor.data, tensor.stride_batch, static_cast<std::uint32_t>(tensor.stride_dim)};
 }
 
-// The (B, D, L) tensors of a call.
+// The (B, D, L) tensors of a call, and their names.
+constexpr const char* kForwardTimeTensors[] = {"u", "delta", "z", "deltaA", "out", "out_z"};
+constexpr const char* kBackwardTimeTensors[] = {"u",    "delta", "z",      "deltaA", "out",
+                                                "dout", "du",    "ddelta", "dz",     "ddeltaA"};
 inline std::array<const lrnnx_tensor*, 6> time_tensors(const lrnnx_selective_scan_forward_args& args) {
   return {&args.u, &args.delta, &args.z, &args.deltaA, &args.out, &args.out_z};
 }
@@ -78,11 +81,12 @@ lrnnx_status with_row_kind(RowKind kind, Launch launch) {
 }
 
 // A kernel sees channel strides as 32-bit numbers.
-inline lrnnx_status validate_strides(std::span<const lrnnx_tensor* const> tensors) {
+inline lrnnx_status validate_strides(std::span<const lrnnx_tensor* const> tensors, std::span<const char* const> names) {
   constexpr std::int64_t kLargest = (std::int64_t{1} << 32) - 1;
-  for (const lrnnx_tensor* tensor : tensors) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const lrnnx_tensor* const tensor = tensors[i];
     if (tensor->data != nullptr && tensor->stride_dim > kLargest) {
-      return fail(LRNNX_UNSUPPORTED, "stride_dim is %lld; backend cuda takes at most %lld",
+      return fail(LRNNX_UNSUPPORTED, "%s has stride_dim = %lld; backend cuda takes at most %lld", names[i],
                   static_cast<long long>(tensor->stride_dim), static_cast<long long>(kLargest));
     }
   }
@@ -130,7 +134,8 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       kGeneral ? passes * (kStatesPerPass / kStateLanes) * kWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
                : 0;
 
-  if (const lrnnx_status status = validate_strides(time_tensors(args)); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = validate_strides(time_tensors(args), kForwardTimeTensors); status != LRNNX_OK)
+    return status;
   const ForwardParameters parameters = {
       .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.z), time_tensor(args.deltaA),
                   time_tensor(args.out), time_tensor(args.out_z)},
@@ -174,7 +179,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t column_blocks = problem.batch * problem.groups * workspace.channel_blocks;
   const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0, bf16 = problem.dtype == LRNNX_BF16;
-  if (const lrnnx_status status = validate_strides(time_tensors(args)); status != LRNNX_OK) return status;
+  if (const lrnnx_status status = validate_strides(time_tensors(args), kBackwardTimeTensors); status != LRNNX_OK)
+    return status;
 
   const float* carry = input(args.dlast_state);
   if (workspace.splits > 1) {

@@ -140,7 +140,9 @@ __device__ __forceinline__ Complex finite(Complex omega) { return {finite(omega.
 template <class F>
 __device__ __forceinline__ typename F::Weight load_omega(const float* A, std::int64_t index, bool valid) {
   using T = typename F::Weight;
-  if (!valid) return from_real<T>(0.0f);
+  // A state that is not there starts at 0 and gets nothing; its transition has to be finite even where an infinite step
+  // makes that of every other state 0.
+  if (!valid) return from_real<T>(-0x1p-40f);
   return finite(F::prepare(F::kUsesA ? load_weight<T>(A, index) : from_real<T>(0.0f)));
 }
 

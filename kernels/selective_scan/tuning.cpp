@@ -19,9 +19,11 @@ std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t
 // What the kernels count in 32 bits.
 lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int64_t blocks) {
   constexpr std::int64_t kLongest = std::int64_t{1} << 30, kMostBlocks = (std::int64_t{1} << 31) - 1;
-  if (problem.seqlen > kLongest) {
+  // Of complex weights the floats of a row.
+  const std::int64_t longest = problem.dtype == LRNNX_C64 ? kLongest - 1 : kLongest;
+  if (problem.seqlen > longest) {
     return fail(LRNNX_UNSUPPORTED, "seqlen is %lld; backend cuda takes at most %lld",
-                static_cast<long long>(problem.seqlen), static_cast<long long>(kLongest));
+                static_cast<long long>(problem.seqlen), static_cast<long long>(longest));
   }
   if (problem.dim / problem.groups > kLongest) {
     return fail(LRNNX_UNSUPPORTED, "dim / groups is %lld; backend cuda takes at most %lld",

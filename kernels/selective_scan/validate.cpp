@@ -151,6 +151,44 @@ std::string tuple(std::initializer_list<int64_t> values) {
   return "(" + text + ")";
 }
 
+// Memory that a call reads or writes.
+struct Range {
+  const char* name;
+  const void* data;
+  int64_t bytes;
+  bool dense;  // all of it, not only rows with gaps between them
+  bool written;
+};
+
+class Ranges {
+ public:
+  void add(const Range& range) { ranges_[count_++] = range; }
+
+  lrnnx_status validate_apart() const {
+    for (size_t i = 0; i < count_; ++i)
+      for (size_t j = 0; j < count_; ++j)
+        if (i != j && ranges_[i].written && meet(ranges_[i], ranges_[j]))
+          return fail(LRNNX_INVALID_ARGUMENT,
+                      "%s and %s share memory: %lld bytes from %p and %lld from %p; an output needs memory of its own",
+                      ranges_[i].name, ranges_[j].name, static_cast<long long>(ranges_[i].bytes), ranges_[i].data,
+                      static_cast<long long>(ranges_[j].bytes), ranges_[j].data);
+    return LRNNX_OK;
+  }
+
+ private:
+  // Rows of two tensors may lie in each other's gaps; these only have to start apart.
+  static bool meet(const Range& one, const Range& other) {
+    if (one.bytes == 0 || other.bytes == 0) return false;
+    if (!one.dense || !other.dense) return one.data == other.data;
+    const auto begin = [](const Range& range) { return reinterpret_cast<uintptr_t>(range.data); };
+    return begin(one) < begin(other) + static_cast<uintptr_t>(other.bytes) &&
+           begin(other) < begin(one) + static_cast<uintptr_t>(one.bytes);
+  }
+
+  Range ranges_[32];  // more than any call has
+  size_t count_ = 0;
+};
+
 class TensorChecker {
  public:
   explicit TensorChecker(const lrnnx_selective_scan_problem& problem) : problem_(problem) {}
@@ -175,12 +213,21 @@ class TensorChecker {
     }
     const int64_t needed = reach(rule);
     if (product({needed, bytes}) < 0) return fail_strides(rule, "its last element lies beyond what 64 bits count");
-    if (rule.axes == Axes::bdl && rule.access == Access::write && rows_overlap(tensor))
-      return fail_strides(rule, "its rows overlap, but each element of an output is written once");
     if (tensor.size < needed)
       return fail(LRNNX_INVALID_ARGUMENT, "%s has size %lld, but %s needs %lld elements", rule.name,
                   static_cast<long long>(tensor.size), describe(rule).c_str(), static_cast<long long>(needed));
+    if (rule.axes == Axes::bdl && rule.access == Access::write && rows_overlap(tensor))
+      return fail_strides(rule, "its rows overlap, but each element of an output is written once");
     return LRNNX_OK;
+  }
+
+  // Where a tensor that check() has passed lies; of a strided one with what is between its rows.
+  Range range(const TensorRule& rule) const {
+    const int32_t type = element_type(rule);
+    const int64_t bytes = type == LRNNX_C64 ? 8 : is_half(type) ? 2 : 4;
+    const bool dense = rule.axes != Axes::bdl || (rule.tensor.stride_dim == problem_.seqlen &&
+                                                  rule.tensor.stride_batch == problem_.dim * problem_.seqlen);
+    return {rule.name, rule.tensor.data, reach(rule) * bytes, dense, rule.access == Access::write};
   }
 
  private:
@@ -205,6 +252,9 @@ class TensorChecker {
     }
     if (tensor.stride_dim == 0 && problem_.dim > 1)
       return fail_strides(rule, "stride_dim must be positive, or both 0 for a contiguous tensor");
+    // Of an axis of one nobody takes a stride.
+    if (problem_.dim == 1) tensor.stride_dim = problem_.seqlen;
+    if (problem_.batch == 1) tensor.stride_batch = problem_.dim * problem_.seqlen;
     return LRNNX_OK;
   }
 
@@ -236,13 +286,16 @@ class TensorChecker {
     if (batch == 1 || dim == 1) return false;
     if (stride_batch >= (dim - 1) * stride_dim + seqlen || stride_dim >= (batch - 1) * stride_batch + seqlen)
       return false;
-    // Neither axis lies within a step of the other: see how close row (i, 0) comes to its neighbours (0, j), (0, j +
-    // 1).
-    for (int64_t i = 1; i < batch; ++i) {
-      const int64_t offset = i * stride_batch;
-      const int64_t j = std::min(offset / stride_dim, dim - 1);
-      if (offset - j * stride_dim < seqlen) return true;
-      if (j + 1 < dim && (j + 1) * stride_dim - offset < seqlen) return true;
+    // Neither axis lies within a step of the other: see how close each row of the shorter axis, i, comes to its
+    // neighbours of the other, j and j + 1.
+    const bool by_batch = batch <= dim;
+    const int64_t stride_i = by_batch ? stride_batch : stride_dim, stride_j = by_batch ? stride_dim : stride_batch;
+    const int64_t count_i = by_batch ? batch : dim, count_j = by_batch ? dim : batch;
+    for (int64_t i = 1; i < count_i; ++i) {
+      const int64_t offset = i * stride_i;
+      const int64_t j = std::min(offset / stride_j, count_j - 1);
+      if (offset - j * stride_j < seqlen) return true;
+      if (j + 1 < count_j && (j + 1) * stride_j - offset < seqlen) return true;
     }
     return false;
   }
@@ -294,16 +347,14 @@ class Presences {
   const lrnnx_selective_scan_problem& problem_;
 };
 
-lrnnx_status validate_tensors(const lrnnx_selective_scan_problem& problem, std::initializer_list<TensorRule> rules) {
+// Checks each, and notes where it lies.
+lrnnx_status validate_tensors(const lrnnx_selective_scan_problem& problem, std::initializer_list<TensorRule> rules,
+                              Ranges& ranges) {
   const TensorChecker checker(problem);
-  for (const TensorRule& rule : rules)
+  for (const TensorRule& rule : rules) {
     if (lrnnx_status status = checker.check(rule); status != LRNNX_OK) return status;
-  for (const TensorRule& output : rules)
-    for (const TensorRule& other : rules)
-      if (output.access == Access::write && output.tensor.data != nullptr && &output != &other &&
-          output.tensor.data == other.tensor.data)
-        return fail(LRNNX_INVALID_ARGUMENT, "%s and %s start at the same address %p; an output needs memory of its own",
-                    output.name, other.name, output.tensor.data);
+    if (rule.tensor.data != nullptr) ranges.add(checker.range(rule));
+  }
   return LRNNX_OK;
 }
 
@@ -336,27 +387,35 @@ lrnnx_status validate_args(const lrnnx_selective_scan_problem& problem, const lr
   resolved = *args;
   lrnnx_selective_scan_forward_args& a = resolved;
   const Presences is(problem);
-  const lrnnx_status status = validate_tensors(
-      problem, {{"u", is.always(), Axes::bdl, false, Access::read, a.u},
-                {"delta", is.always(), Axes::bdl, false, Access::read, a.delta},
-                {"A", is.A(), Axes::dn, true, Access::read, a.A},
-                {"B", is.B(), is.axes(LRNNX_VARIABLE_B), true, Access::read, a.B},
-                {"C", is.always(), is.axes(LRNNX_VARIABLE_C), true, Access::read, a.C},
-                {"D", is.option(LRNNX_HAS_D), Axes::d, false, Access::read, a.D},
-                {"z", is.option(LRNNX_HAS_Z), Axes::bdl, false, Access::read, a.z},
-                {"delta_bias", is.option(LRNNX_HAS_DELTA_BIAS), Axes::d, false, Access::read, a.delta_bias},
-                {"deltaA", is.option(LRNNX_HAS_DELTA_A), Axes::bdl, false, Access::read, a.deltaA},
-                {"h0", is.option(LRNNX_HAS_H0), Axes::bdn, true, Access::read, a.h0},
-                {"out", is.always(), Axes::bdl, false, Access::write, a.out},
-                {"out_z", is.option(LRNNX_HAS_Z), Axes::bdl, false, Access::write, a.out_z},
-                {"last_state", is.option(LRNNX_HAS_LAST_STATE), Axes::bdn, true, Access::write, a.last_state}});
+  Ranges ranges;
+  const lrnnx_status status =
+      validate_tensors(problem,
+                       {{"u", is.always(), Axes::bdl, false, Access::read, a.u},
+                        {"delta", is.always(), Axes::bdl, false, Access::read, a.delta},
+                        {"A", is.A(), Axes::dn, true, Access::read, a.A},
+                        {"B", is.B(), is.axes(LRNNX_VARIABLE_B), true, Access::read, a.B},
+                        {"C", is.always(), is.axes(LRNNX_VARIABLE_C), true, Access::read, a.C},
+                        {"D", is.option(LRNNX_HAS_D), Axes::d, false, Access::read, a.D},
+                        {"z", is.option(LRNNX_HAS_Z), Axes::bdl, false, Access::read, a.z},
+                        {"delta_bias", is.option(LRNNX_HAS_DELTA_BIAS), Axes::d, false, Access::read, a.delta_bias},
+                        {"deltaA", is.option(LRNNX_HAS_DELTA_A), Axes::bdl, false, Access::read, a.deltaA},
+                        {"h0", is.option(LRNNX_HAS_H0), Axes::bdn, true, Access::read, a.h0},
+                        {"out", is.always(), Axes::bdl, false, Access::write, a.out},
+                        {"out_z", is.option(LRNNX_HAS_Z), Axes::bdl, false, Access::write, a.out_z},
+                        {"last_state", is.option(LRNNX_HAS_LAST_STATE), Axes::bdn, true, Access::write, a.last_state}},
+                       ranges);
   if (status != LRNNX_OK) return status;
   const Presence saved = is.option(LRNNX_SAVE_FOR_BACKWARD);
   if (!saved.expected && a.saved != nullptr)
     return fail(LRNNX_INVALID_ARGUMENT, "saved is given, but must be null: %s", saved.text().c_str());
   if (lrnnx_status bad = validate_buffer("saved", a.saved, a.saved_bytes, needed.saved_bytes); bad != LRNNX_OK)
     return bad;
-  return validate_buffer("workspace", a.workspace, a.workspace_bytes, needed.workspace_bytes);
+  if (lrnnx_status bad = validate_buffer("workspace", a.workspace, a.workspace_bytes, needed.workspace_bytes);
+      bad != LRNNX_OK)
+    return bad;
+  ranges.add({"saved", a.saved, needed.saved_bytes, true, true});
+  ranges.add({"workspace", a.workspace, needed.workspace_bytes, true, true});
+  return ranges.validate_apart();
 }
 
 lrnnx_status validate_args(const lrnnx_selective_scan_problem& problem, const lrnnx_memory& needed,
@@ -369,34 +428,42 @@ lrnnx_status validate_args(const lrnnx_selective_scan_problem& problem, const lr
   const Axes axes_B = is.axes(LRNNX_VARIABLE_B), axes_C = is.axes(LRNNX_VARIABLE_C);
   const Presence D = is.option(LRNNX_HAS_D), z = is.option(LRNNX_HAS_Z), bias = is.option(LRNNX_HAS_DELTA_BIAS),
                  deltaA = is.option(LRNNX_HAS_DELTA_A), h0 = is.option(LRNNX_HAS_H0);
-  const lrnnx_status status = validate_tensors(
-      problem, {{"u", is.always(), Axes::bdl, false, Access::read, a.u},
-                {"delta", is.always(), Axes::bdl, false, Access::read, a.delta},
-                {"A", is.A(), Axes::dn, true, Access::read, a.A},
-                {"B", is.B(), axes_B, true, Access::read, a.B},
-                {"C", is.always(), axes_C, true, Access::read, a.C},
-                {"D", D, Axes::d, false, Access::read, a.D},
-                {"z", z, Axes::bdl, false, Access::read, a.z},
-                {"delta_bias", bias, Axes::d, false, Access::read, a.delta_bias},
-                {"deltaA", deltaA, Axes::bdl, false, Access::read, a.deltaA},
-                {"h0", h0, Axes::bdn, true, Access::read, a.h0},
-                {"out", z, Axes::bdl, false, Access::read, a.out},
-                {"dout", is.always(), Axes::bdl, false, Access::read, a.dout},
-                {"dlast_state", is.option(LRNNX_HAS_LAST_STATE), Axes::bdn, true, Access::read, a.dlast_state},
-                {"du", is.always(), Axes::bdl, false, Access::write, a.du},
-                {"ddelta", is.always(), Axes::bdl, false, Access::write, a.ddelta},
-                {"dA", is.A(), Axes::dn, true, Access::write, a.dA},
-                {"dB", is.B(), axes_B, true, Access::write, a.dB},
-                {"dC", is.always(), axes_C, true, Access::write, a.dC},
-                {"dD", D, Axes::d, false, Access::write, a.dD},
-                {"dz", z, Axes::bdl, false, Access::write, a.dz},
-                {"ddelta_bias", bias, Axes::d, false, Access::write, a.ddelta_bias},
-                {"ddeltaA", deltaA, Axes::bdl, false, Access::write, a.ddeltaA},
-                {"dh0", h0, Axes::bdn, true, Access::write, a.dh0}});
+  Ranges ranges;
+  const lrnnx_status status =
+      validate_tensors(problem,
+                       {{"u", is.always(), Axes::bdl, false, Access::read, a.u},
+                        {"delta", is.always(), Axes::bdl, false, Access::read, a.delta},
+                        {"A", is.A(), Axes::dn, true, Access::read, a.A},
+                        {"B", is.B(), axes_B, true, Access::read, a.B},
+                        {"C", is.always(), axes_C, true, Access::read, a.C},
+                        {"D", D, Axes::d, false, Access::read, a.D},
+                        {"z", z, Axes::bdl, false, Access::read, a.z},
+                        {"delta_bias", bias, Axes::d, false, Access::read, a.delta_bias},
+                        {"deltaA", deltaA, Axes::bdl, false, Access::read, a.deltaA},
+                        {"h0", h0, Axes::bdn, true, Access::read, a.h0},
+                        {"out", z, Axes::bdl, false, Access::read, a.out},
+                        {"dout", is.always(), Axes::bdl, false, Access::read, a.dout},
+                        {"dlast_state", is.option(LRNNX_HAS_LAST_STATE), Axes::bdn, true, Access::read, a.dlast_state},
+                        {"du", is.always(), Axes::bdl, false, Access::write, a.du},
+                        {"ddelta", is.always(), Axes::bdl, false, Access::write, a.ddelta},
+                        {"dA", is.A(), Axes::dn, true, Access::write, a.dA},
+                        {"dB", is.B(), axes_B, true, Access::write, a.dB},
+                        {"dC", is.always(), axes_C, true, Access::write, a.dC},
+                        {"dD", D, Axes::d, false, Access::write, a.dD},
+                        {"dz", z, Axes::bdl, false, Access::write, a.dz},
+                        {"ddelta_bias", bias, Axes::d, false, Access::write, a.ddelta_bias},
+                        {"ddeltaA", deltaA, Axes::bdl, false, Access::write, a.ddeltaA},
+                        {"dh0", h0, Axes::bdn, true, Access::write, a.dh0}},
+                       ranges);
   if (status != LRNNX_OK) return status;
   if (lrnnx_status bad = validate_buffer("saved", a.saved, a.saved_bytes, needed.saved_bytes); bad != LRNNX_OK)
     return bad;
-  return validate_buffer("workspace", a.workspace, a.workspace_bytes, needed.workspace_bytes);
+  if (lrnnx_status bad = validate_buffer("workspace", a.workspace, a.workspace_bytes, needed.workspace_bytes);
+      bad != LRNNX_OK)
+    return bad;
+  ranges.add({"saved", a.saved, needed.saved_bytes, true, false});
+  ranges.add({"workspace", a.workspace, needed.workspace_bytes, true, true});
+  return ranges.validate_apart();
 }
 
 }  // namespace lrnnx

@@ -7,6 +7,15 @@
  * Letters: B batch, D channels, L time steps, N states a channel, G groups (channel d belongs to group d / (D / G)).
  * Tensors are row-major with the last axis contiguous. Sizes and strides are 64-bit and count elements; one complex
  * number (re, im interleaved) is one element. Nothing here allocates device memory or synchronises a stream.
+ *
+ * Any number of threads may call at once. The same call gives the same bits each time on the same kind of device, and on
+ * the CPU with any number of threads. A NaN or an infinity reaches what depends on it, later in its own channel, and
+ * nothing else. Backend cuda composes transitions over spans of time: where the product of those of a span, each above 1
+ * in modulus, exceeds the largest float, it may give NaN within that channel where step after step would not.
+ *
+ * Backend cuda takes seqlen and dim / groups of at most 2^30 (seqlen one less if complex), stride_dim below 2^32, and
+ * what needs at most 2^31 - 1 thread blocks; a device with little shared memory may lack room for a kernel, which only
+ * the call itself says (LRNNX_UNSUPPORTED).
  */
 #ifndef LRNNX_LRNNX_H
 #define LRNNX_LRNNX_H
@@ -46,8 +55,17 @@ typedef enum lrnnx_backend { LRNNX_CPU = 0, LRNNX_CUDA = 1 } lrnnx_backend;
 
 typedef enum lrnnx_direction { LRNNX_FORWARD = 0, LRNNX_BACKWARD = 1 } lrnnx_direction;
 
-/* How A, dt become the transition and the input factor of h_t = transition * h_{t-1} + input * B_t u_t: LRNNX_MAMBA,
- * LRNNX_ZOH, LRNNX_BILINEAR, ... from 0 on, a line each in discretizations.def. */
+/* How A and dt become the transition and the input factor of h_t = transition h_{t-1} + input B_t u_t, of which the
+ * transition's step is dtA; from 0 on, a line each in discretizations.def.
+ *
+ *   LRNNX_MAMBA     exp(dtA A)                          dt
+ *   LRNNX_ZOH       exp(dtA A)                          (exp(dt A) - 1) / A, which is dt where A = 0
+ *   LRNNX_BILINEAR  (1 + dtA A / 2) / (1 - dtA A / 2)   dt / (1 - dt A / 2)
+ *   LRNNX_DIRAC     exp(dtA A)                          1
+ *   LRNNX_S7        1 - 1 / (a^2 + 1/2), a = delta      1; no A
+ *   LRNNX_RGLRU     A^delta, 0 < A < 1                  sqrt(1 - A^(2 delta)); no B, in whose place stands 1
+ *
+ * The last two have real weights only and take delta as it is: no delta_bias, softplus or deltaA. */
 typedef enum lrnnx_discretization {
 #define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) LRNNX_##enumerator,
 #include "lrnnx/discretizations.def"
@@ -92,7 +110,7 @@ typedef struct lrnnx_tensor {
  *
  *   dt_t  = delta_t + delta_bias, through softplus if asked        dtA_t = deltaA_t if given, else dt_t
  *   h_t   = transition(dtA_t, A) h_{t-1} + input(dt_t, A) B_t u_t  h_0 = h0 if given, else 0
- *   out_t = sum over n of C_t h_t + D u_t                          (complex: twice the real part of the sum)
+ *   out_t = (sum over n of C_t h_t) + D u_t                        (complex: twice the real part of the sum over n)
  *   out_z = out * z * sigmoid(z)                                   if z is given
  * ------------------------------------------------------------------------------------------------------------- */
 
@@ -109,7 +127,8 @@ enum {
   LRNNX_SAVE_FOR_BACKWARD = 1 << 9 /* forward fills `saved`; implied, and ignored, in backward */
 };
 
-/* What is to be computed, apart from where the data lies. Both directions of one scan share one problem. */
+/* What is to be computed, apart from where the data lies. Both directions of one scan share one problem, but for the
+ * configuration, which is of one direction; `saved` does not depend on it. */
 typedef struct lrnnx_selective_scan_problem {
   int32_t discretization; /* lrnnx_discretization */
   int32_t dtype;          /* lrnnx_dtype */
@@ -121,7 +140,9 @@ typedef struct lrnnx_selective_scan_problem {
 } lrnnx_selective_scan_problem;
 
 /* Bytes of the two opaque buffers, 256-byte aligned by the caller. `saved` is written by the forward under
- * LRNNX_SAVE_FOR_BACKWARD and read by the backward; `workspace` holds nothing between calls. */
+ * LRNNX_SAVE_FOR_BACKWARD and read by the backward; `workspace` holds nothing between calls. What a workspace needs
+ * follows from the configuration; where that is left to the library, also from the current device, or on the CPU from how
+ * many threads OpenMP would give the thread that asks: ask on the thread that will call. */
 typedef struct lrnnx_memory {
   int64_t saved_bytes;
   int64_t workspace_bytes;
@@ -144,8 +165,9 @@ LRNNX_API lrnnx_status lrnnx_selective_scan_configuration_keys(const lrnnx_selec
 /* Element types. c64: A, B, C, h0, last_state and their gradients, variable or not. bf16 or f16: what has a time axis,
  * that is u, delta, z, deltaA, out, out_z, variable B and C, and the gradients of these; what has none, A, fixed B and C,
  * D, delta_bias, h0, last_state and their gradients, is f32. Every element starts at a multiple of its size. Tensors that
- * the options leave out must have null data, and so must `saved` without LRNNX_SAVE_FOR_BACKWARD. An output shares no
- * memory with any other tensor. */
+ * the options leave out must have null data, and so must `saved` without LRNNX_SAVE_FOR_BACKWARD. An output, `saved` of a
+ * forward and `workspace` share no memory with anything else; rows of strided tensors may lie in each other's gaps, where
+ * only their starts are compared. */
 typedef struct lrnnx_selective_scan_forward_args {
   lrnnx_tensor u, delta;      /* (B, D, L) */
   lrnnx_tensor A;             /* (D, N) */
