@@ -119,7 +119,12 @@ std::string join_reasons(const std::vector<std::string>& reasons) {
 }  // namespace
 
 std::string Checker::rerun(Case& launched, CheckResult& result) const {
+  auto told = std::chrono::steady_clock::now();
   for (int rerun = 1; rerun <= options_.reruns; ++rerun) {
+    if (const auto now = std::chrono::steady_clock::now(); now - told > std::chrono::seconds(1)) {
+      on_phase(kCheckingPhase);  // a sign of life
+      told = now;
+    }
     launched.poison_outputs();
     launch(launched);
     ++result.reruns;

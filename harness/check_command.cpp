@@ -242,7 +242,7 @@ std::string json_text(const std::vector<CheckResult>& results, bool complete) {
   return Json{{"schema", kCheckSchema},       {"schema_version", kCheckSchemaVersion},
               {"environment", environment()}, {"complete", complete},
               {"summary", summary},           {"results", list}}
-             .dump(1) +
+             .dump(1, ' ', false, Json::error_handler_t::replace) +
          '\n';
 }
 

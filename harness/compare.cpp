@@ -109,13 +109,16 @@ Ratios judge(const Elements<Number>& elements, int64_t i) {
   const bool finite = is_finite(rounded(expected));
   const bool overflow = elements.storage != Storage::f32 && is_infinite(got);  // of the last rounding alone
   if (!finite || (!is_finite(got) && !overflow)) {
-    const bool equal = !finite && same_class(got, rounded(expected));
+    // Where the reference is finite, but no float, an infinity of either sign or a NaN came of one on the way.
+    const bool equal = !finite && (is_finite(expected) ? !is_finite(got) : same_class(got, rounded(expected)));
     return equal ? Ratios{} : Ratios{kInfinity, kInfinity, kInfinity};
   }
   if (elements.judgement == Judgement::exact) return {got == rounded(expected, elements.storage) ? 0 : kInfinity, 0, 0};
   const double error = error_before(elements.storage, got, expected);
   Ratios ratios{0, ratio(error, kUnitRoundoff * elements.G1(i) + elements.F(i)),
                 ratio(error, kUnitRoundoff * elements.G2(i) + elements.F(i))};
+  // Near the smallest doubles a gauge may have become 0 where the reference is not yet.
+  if (got == rounded(expected, elements.storage) && !(ratios.S1 < kInfinity && ratios.S2 < kInfinity)) ratios = {};
   const double by_S1 = ratios.S1 / elements.T1, by_S2 = ratios.S2 / kMaxS2;
   ratios.rho = by_S1 >= by_S2 ? by_S1 : by_S2;
   if (!(by_S1 >= 0 && by_S2 >= 0)) ratios.rho = kInfinity;  // a gauge that is no number excuses nothing

@@ -18,6 +18,8 @@ bool is_signal(std::string_view tensor) {
 bool is_step(std::string_view tensor) { return tensor == "delta" || tensor == "deltaA"; }
 
 Element own(const Context& context, const Element& e) { return e.with_key(context.modifier_key); }
+// Independent of own().
+Element other(const Context& context, const Element& e) { return e.with_key(mix_bits(context.modifier_key)); }
 
 // Whether something befalls this place; the same places in delta and deltaA.
 bool event(const Context& context, const Element& e, double probability) {
@@ -31,7 +33,10 @@ double delta_for(const Context& context, const Element& e, double dt) {
   if (context.tensor.name != "delta") return dt;
   const double x = !options.delta_softplus ? dt : dt > 0 ? softplus_inverse(dt) : kNoStep;
   if (!options.delta_bias) return x;
-  return x - context.bias[static_cast<size_t>(e.row() % context.problem.shape.dim)];
+  const double delta = x - context.bias[static_cast<size_t>(e.row() % context.problem.shape.dim)];
+  // Rounded to 16 bits it may not become so small that a step is negative: with stiff A one such step is e^20.
+  const bool rounds = context.tensor.storage != Storage::f32 && !options.delta_softplus;
+  return rounds ? delta + (delta < 0 ? -delta : delta) * 0x1p-8 : delta;
 }
 
 // --- whole tensors ------------------------------------------------------------------------------------------------
@@ -148,7 +153,8 @@ Modification softplus_edges(const Problem&, std::string_view tensor) {
     constexpr double kEdges[] = {20, -104, -88, -20, 0};
     const Element random = own(c, e);
     const auto edge = static_cast<size_t>(random.uniform(0, std::size(kEdges)));
-    const double x = kEdges[edge] + random.normal();
+    const double between = other(c, e).uniform(-110, 130);
+    const double x = other(c, e).sign() > 0 ? kEdges[edge] + random.normal() : between;
     return c.problem.options.delta_bias ? x - c.bias[static_cast<size_t>(e.row() % c.problem.shape.dim)] : x;
   };
 }
@@ -161,7 +167,9 @@ Modification gate_edges(const Problem&, std::string_view tensor) {
   return [](const Context& c, const Element& e, double value) {
     if (!event(c, e, kOften)) return value;
     constexpr double kEdges[] = {100, -100, 20, -20, 0};
-    return kEdges[static_cast<size_t>(own(c, e).uniform(0, std::size(kEdges)))];
+    const double edge = kEdges[static_cast<size_t>(own(c, e).uniform(0, std::size(kEdges)))];
+    const double between = own(c, e).sign() * other(c, e).log_uniform(0, 2.3);
+    return other(c, e).sign() > 0 ? edge : between;
   };
 }
 const char* needs_gate(const Problem& problem) { return problem.options.z ? nullptr : "the problem has no z"; }
@@ -218,11 +226,11 @@ constexpr Fill kModifiers[] = {
      .modifier = zero_transition,
      .objection = needs_zero_transition},
     {.name = "softplus_edges",
-     .description = "half of delta where softplus changes its form: around 20, 0, -20, -88, -104",
+     .description = "half of delta where softplus changes its form: around 20, 0, -20, -88, -104, and from -110 to 130",
      .modifier = softplus_edges,
      .objection = needs_softplus},
     {.name = "gate_edges",
-     .description = "half of z in {-100, -20, 0, 20, 100}",
+     .description = "half of z in {-100, -20, 0, 20, 100}, and from 1 to 200 of either sign",
      .modifier = gate_edges,
      .objection = needs_gate},
     {.name = "denormal", .description = "an eighth of the signals from 1e-44 to 1e-39", .modifier = denormal},

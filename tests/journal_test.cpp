@@ -20,7 +20,8 @@ Plan plan() {
 }
 
 Json row(const std::string& problem, const std::string& cache = "cold") {
-  return {{"problem", problem}, {"cache", cache}, {"verdict", "skipped"}, {"exit_code", 4}, {"samples_ms", Json::array()}};
+  return {
+      {"problem", problem}, {"cache", cache}, {"verdict", "skipped"}, {"exit_code", 4}, {"samples_ms", Json::array()}};
 }
 
 std::map<std::string, Ceilings> ceilings() {
