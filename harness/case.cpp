@@ -216,10 +216,12 @@ void Case::litter_outputs() {
   }
 }
 
-void Case::disturb_outputs() {
-  for (Slot& slot : slots_) {
-    if (slot.tensor && slot.tensor->role == Role::output) slot.buffer.disturb(mix_bits(++disturbed_));
-  }
+void Case::disturb_output() {
+  std::vector<Slot*> outputs;
+  for (Slot& slot : slots_)
+    if (slot.tensor && slot.tensor->role == Role::output) outputs.push_back(&slot);
+  const uint64_t random = mix_bits(++disturbed_);
+  outputs[random % outputs.size()]->buffer.disturb(mix_bits(random));
 }
 
 void Case::seal() {

@@ -46,9 +46,9 @@ class Case {
 
   void poison_outputs();  // outputs and workspace, as after construction
   void litter_outputs();  // both hold numbers, as if a launch had left them there
-  // One number of each output, another one every time, becomes NaN before the next launch, which has to write all of
+  // One number of one output, another one every time, becomes NaN before the next launch, which has to write all of
   // them again. As cheap as an empty kernel.
-  void disturb_outputs();
+  void disturb_output();
 
   // seal() notes what a launch may only read; violations() then says, one sentence each, which of that changed and
   // which guard bytes were overwritten.

@@ -274,7 +274,7 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
     // fault_after_samples() sees.
     samplings.try_emplace(
         contender, timer, [contender] { contender->placement().launch(); }, options, to_string(contender->row.problem),
-        [contender] { contender->placement().disturb_outputs(); });
+        [contender] { contender->placement().disturb_output(); });
   }
   while (true) {
     for (Contender* contender : contenders) {
