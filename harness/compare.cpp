@@ -118,7 +118,8 @@ Ratios judge(const Elements<Number>& elements, int64_t i) {
   Ratios ratios{0, ratio(error, kUnitRoundoff * elements.G1(i) + elements.F(i)),
                 ratio(error, kUnitRoundoff * elements.G2(i) + elements.F(i))};
   // Near the smallest doubles a gauge may have become 0 where the reference is not yet.
-  if (got == rounded(expected, elements.storage) && !(ratios.S1 < kInfinity && ratios.S2 < kInfinity)) ratios = {};
+  const bool is_infinite = std::max(ratios.S1, ratios.S2) == kInfinity && !std::isnan(ratios.S1 + ratios.S2);
+  if (is_infinite && got == rounded(expected, elements.storage)) ratios = {};
   const double by_S1 = ratios.S1 / elements.T1, by_S2 = ratios.S2 / kMaxS2;
   ratios.rho = by_S1 >= by_S2 ? by_S1 : by_S2;
   if (!(by_S1 >= 0 && by_S2 >= 0)) ratios.rho = kInfinity;  // a gauge that is no number excuses nothing
