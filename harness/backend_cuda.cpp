@@ -144,7 +144,11 @@ class CudaBackend final : public Backend {
 
  private:
   cudaStream_t cuda_stream() {
-    if (!stream_) require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    if (stream_) return stream_;
+    const cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+    if (error == cudaErrorDevicesUnavailable)
+      unavailable_ = fmt::format("no CUDA device for this process (compute mode?): {}", cudaGetErrorString(error));
+    require(error, "cudaStreamCreateWithFlags");
     return stream_;
   }
 

@@ -92,6 +92,8 @@ const Metric kMetrics[] = {
      [](const Row& row) -> Value { return row.summary ? Value(100 * row.summary->relative_deviation) : Value(); }},
     {"samples", "", "launches timed", "samples", Shown::always, "{}",
      [](const Row& row) -> Value { return row.summary ? Value(static_cast<int64_t>(row.summary->count)) : Value(); }},
+    {"processes", "", "processes that took these in turns", "processes", Shown::never, "{}",
+     [](const Row& row) -> Value { return row.measurement ? Value(row.processes) : Value(); }},
     {"sampling", "", "why it ended: quiet or settled (the noise), timed out, or stopped by a signal", "sampling",
      Shown::never, "",
      [](const Row& row) -> Value {

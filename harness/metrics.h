@@ -40,6 +40,7 @@ struct Row {
   CacheState cache = CacheState::cold;
   std::optional<Measurement> measurement;
   std::optional<Summary> summary;  // of the measurement's samples
+  int64_t processes = 1;           // that took them in turns
   Cost cost;
   std::optional<double> batched_ms;  // of one launch among many, if one alone is too short to time
   std::optional<Floor> floor;        // of a cold row

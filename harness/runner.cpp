@@ -21,11 +21,6 @@ namespace {
 constexpr double kCopyTolerance = 1.02;
 // Below this many times an empty kernel, a time says more about launching than about the kernel.
 constexpr double kShortLaunch = 3;
-// Processes that time the same small problem on a GPU differ by a percent or two, and by less if it lies at several
-// places in memory at once and is timed at each by turns, round by round. What takes more than kPlacedBytes lies in so
-// many places anyway.
-constexpr size_t kPlacements = 4;
-constexpr int64_t kPlacedBytes = int64_t{32} << 20;
 // Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.
 constexpr double kNoisySpread = 0.2;
 
@@ -47,12 +42,18 @@ Verdict verdict_of(Status status) {
 
 }  // namespace
 
+int64_t processes_for(const Problem& problem, int64_t asked) {
+  if (cost(problem).bytes > kSmallBytes) return 1;
+  return asked > 0 ? asked : problem.backend == "cuda" ? kProcesses : 1;
+}
+
 nlohmann::ordered_json to_json(const RunOptions& options) {
   nlohmann::ordered_json states = nlohmann::ordered_json::array();
   for (const CacheState state : options.states) states.push_back(to_string(state));
   return {{"check", options.check},
           {"cache", states},
           {"profile", options.profile},
+          {"processes", options.processes},
           {"warmup", options.measure.warmup},
           {"min_samples", options.measure.min_samples},
           {"min_seconds", options.measure.min_seconds},
@@ -67,6 +68,7 @@ RunOptions run_options_from_json(const nlohmann::ordered_json& json) {
   for (const auto& state : json.at("cache"))
     options.states.push_back(state == to_string(CacheState::warm) ? CacheState::warm : CacheState::cold);
   options.profile = json.at("profile");
+  options.processes = json.at("processes");
   options.measure.warmup = json.at("warmup");
   options.measure.min_samples = json.at("min_samples");
   options.measure.min_seconds = json.at("min_seconds");
@@ -96,23 +98,28 @@ struct Runner::Contender {
   explicit Contender(Row of) : row(std::move(of)) {}
   // With this row beside those of the cache states before.
   void end() {
-    placements.clear();
+    prepared.reset();
     rows.push_back(row);
     is_over = true;
   }
-  Case& placement() { return placements[turn % placements.size()]; }
 
   Row row;  // what is known so far
   bool is_over = false;
-  std::deque<Case> placements;  // the same at several places in memory, to be timed by turns
-  size_t turn = 0;              // rounds so far
+  std::optional<Case> prepared;  // to be timed
   std::vector<Row> rows;
 };
 
 Runner::Runner(RunOptions options, std::map<std::string, Ceilings> ceilings, std::vector<const Library*> libraries)
     : options_(std::move(options)), libraries_(std::move(libraries)), ceilings_(std::move(ceilings)) {}
 
-std::vector<Row> Runner::run(const std::vector<Problem>& contest) {
+std::vector<Row> Runner::run(const std::vector<Problem>& contest, const Share& share) {
+  const auto part = static_cast<double>(share.processes);
+  measure_ = options_.measure;
+  measure_.min_samples = (measure_.min_samples + share.processes - 1) / share.processes;
+  measure_.min_seconds /= part;
+  measure_.timeout_seconds /= part;
+  measure_.round_seconds /= part;
+  checked_ = share.checked;
   // Of several each phase has the name of its problem, for they take turns.
   const bool alone = contest.size() == 1;
   std::optional<ProfilerRange> whole;
@@ -206,6 +213,11 @@ void Runner::check(Contender& contender) {
     row.verdict = Verdict::unchecked;
     return;
   }
+  if (const auto known = checked_.find(to_string(row.problem)); known != checked_.end()) {
+    row.verdict = Verdict::passed;
+    row.check.emplace().output_checksums = known->second;
+    return;
+  }
   const ProfilerRange checking("checking");
   on_phase(kCheckingPhase);
   checker_.on_phase = on_phase;
@@ -213,7 +225,8 @@ void Runner::check(Contender& contender) {
   row.verdict = verdict_of(row.check->status);
   row.exit_code = row.check->exit_code;
   row.reason = row.check->reason;
-  if (row.verdict != Verdict::passed && row.verdict != Verdict::mistrusted) contender.end();
+  if (row.verdict != Verdict::passed && row.verdict != Verdict::mistrusted) return contender.end();
+  checked_[to_string(row.problem)] = row.check->output_checksums;
 }
 
 // Lays it out in memory, to be timed.
@@ -223,20 +236,12 @@ void Runner::prepare(Contender& contender) {
   const ProfilerRange preparing("preparing");
   on_phase("preparing");
   timer_of(backend);  // with the ceilings, which the first problem waits for
-  std::deque<Case>& placements = contender.placements;
-  placements.emplace_back(row.problem, backend, library_of(row.problem));
-  try {
-    while (backend.name() == "cuda" && placements.size() < kPlacements &&
-           placements.front().allocated_bytes() <= kPlacedBytes)
-      placements.emplace_back(row.problem, backend, library_of(row.problem));
-  } catch (const OutOfMemory&) {
-    // It is timed where there was room.
-  }
-  row.memory = placements.front().memory();
-  row.configuration = placements.front().configuration();
+  Case& prepared = contender.prepared.emplace(row.problem, backend, library_of(row.problem));
+  row.memory = prepared.memory();
+  row.configuration = prepared.configuration();
   if (row.check) {
     const Doing comparison(Activity::comparison);
-    for (Case& placement : placements) placement.seal();
+    prepared.seal();
   } else {
     row.exit_code = ExitCode::ok;
   }
@@ -261,7 +266,7 @@ std::string Runner::fault_after_samples(Case& prepared, const CheckResult& check
 
 // In turns, until each has enough samples.
 void Runner::time(std::vector<Contender*> contenders, CacheState state, int stage) {
-  MeasureOptions options = options_.measure;
+  MeasureOptions options = measure_;
   options.cache = state;
   std::map<Contender*, Sampling> samplings;
   for (Contender* contender : contenders) {
@@ -269,23 +274,20 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
     contender->row.measurement.reset();
     contender->row.summary.reset();
     contender->row.floor.reset();
-    Timer& timer = timer_of(contender->placement().backend());
+    Case& prepared = *contender->prepared;
+    Timer& timer = timer_of(prepared.backend());
     // A launch that finds its own answer, and leaves it at that, leaves the disturbance too, which
     // fault_after_samples() sees.
     samplings.try_emplace(
-        contender, timer, [contender] { contender->placement().launch(); }, options, to_string(contender->row.problem),
-        [contender] { contender->placement().disturb_output(); });
+        contender, timer, [&prepared] { prepared.launch(); }, options, to_string(contender->row.problem),
+        [&prepared] { prepared.disturb_output(); });
   }
   while (true) {
     for (Contender* contender : contenders) {
       attempt(*contender, [&] {
         Sampling& sampling = samplings.at(contender);
-        // Of several places only warm ones were driven out meanwhile.
-        const bool stayed = contender->placements.size() == 1 || state == CacheState::cold;
-        const bool alone = contenders.size() == 1 && stayed && !on_round;
-        const bool goes_on = sampling.round(alone);
-        ++contender->turn;
-        if (goes_on) return;
+        const bool alone = contenders.size() == 1 && !on_round;
+        if (sampling.round(alone)) return;
         finish(*contender, sampling.measurement());
         samplings.erase(contender);
       });
@@ -299,9 +301,7 @@ void Runner::time(std::vector<Contender*> contenders, CacheState state, int stag
 void Runner::finish(Contender& contender, const Measurement& measurement) {
   Row& row = contender.row;
   if (row.check) {
-    for (size_t i = 0; i < std::min(contender.turn, contender.placements.size()); ++i) {
-      const std::string fault = fault_after_samples(contender.placements[i], *row.check);
-      if (fault.empty()) continue;
+    if (const std::string fault = fault_after_samples(*contender.prepared, *row.check); !fault.empty()) {
       row.verdict = Verdict::failed;
       row.exit_code = ExitCode::wrong_numbers;
       row.reason = fault;
@@ -316,13 +316,13 @@ void Runner::finish(Contender& contender, const Measurement& measurement) {
   Row finished = judged(row, ceilings);
   if (finished.summary && ceilings.empty_launch_ms &&
       finished.summary->median < kShortLaunch * *ceilings.empty_launch_ms)
-    finished.batched_ms = batched_ms(timer_of(contender.placement().backend()), contender.placement());
+    finished.batched_ms = batched_ms(timer_of(contender.prepared->backend()), *contender.prepared);
   contender.rows.push_back(std::move(finished));
 }
 
 double Runner::batched_ms(Timer& timer, Case& prepared) {
   constexpr int kLaunches = 100;
-  MeasureOptions options = options_.measure;
+  MeasureOptions options = measure_;
   options.cache = CacheState::warm;
   options.min_seconds = std::min(options.min_seconds, 0.1);
   const auto launches = timer.batched([&] { prepared.launch(); }, kLaunches);

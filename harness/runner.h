@@ -1,6 +1,7 @@
 // Checks one problem after the other against the oracle in this process, and times what passed.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -21,6 +22,23 @@ struct RunOptions {
   std::vector<CacheState> states = {CacheState::cold};  // a row each
   MeasureOptions measure;                               // its cache state is set for each measurement
   bool profile = false;                                 // launch each problem once for a profiler; take no times
+  int64_t processes = 0;                                // see processes_for()
+};
+
+// Processes that time the same small problem on a GPU differ by a percent or two, for its code lies elsewhere in each;
+// several in turns by less. So many time it: `asked`, or with 0 one on the processor and kProcesses on a GPU; one if it
+// is not small.
+int64_t processes_for(const Problem& problem, int64_t asked);
+inline constexpr int64_t kProcesses = 4, kMostProcesses = 64;
+inline constexpr double kSmallBytes = 32 << 20;  // of inputs and outputs
+
+// Checksums of outputs, by problem line.
+using Checksums = std::map<std::string, std::vector<uint64_t>>;
+
+// What one of several processes that time the same problems does of it.
+struct Share {
+  int64_t processes = 1;  // it takes this part of the samples
+  Checksums checked;      // of what another one checked: to be had again, instead of asking the oracle
 };
 
 // "check", "cache" and the settings of the sampling by their names; and back.
@@ -39,7 +57,10 @@ class Runner {
   std::vector<Row> run(const Problem& problem) { return run(std::vector{problem}); }
 
   // Likewise of problems that differ in nothing but the implementation. Each is checked; then they are timed in turns.
-  std::vector<Row> run(const std::vector<Problem>& contest);
+  std::vector<Row> run(const std::vector<Problem>& contest, const Share& share = {});
+
+  // What the checks of run() found right, once they are made.
+  const Checksums& checked() const { return checked_; }
 
   // By backend, of those that ran.
   const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
@@ -71,6 +92,9 @@ class Runner {
   Checker checker_;
   std::map<std::string, std::unique_ptr<Timer>> timers_;
   std::map<std::string, Ceilings> ceilings_;
+  // Of the contest.
+  MeasureOptions measure_;
+  Checksums checked_;
 };
 
 // What is known of a problem before anything of it has run.

@@ -16,6 +16,7 @@
 #include "harness/devices.h"
 #include "harness/environment.h"
 #include "harness/error.h"
+#include "harness/executor.h"
 #include "harness/files.h"
 #include "harness/fill.h"
 #include "harness/flags.h"
@@ -25,7 +26,6 @@
 #include "harness/signals.h"
 #include "harness/sinks.h"
 #include "harness/wall_time.h"
-#include "harness/worker.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -38,124 +38,6 @@ bool is_fault(const Json& row) {
   const Verdict verdict = verdict_of(row);
   return verdict == Verdict::failed || verdict == Verdict::error || verdict == Verdict::invalid;
 }
-
-// Runs contests: what is linked in by one child process, and each library of --library by one of its own, so that it
-// can spoil nothing but its own rows. Or all of it in this process.
-class Executor {
- public:
-  // `backend` is that of the first problem, or empty.
-  Executor(const SweepOptions& options, std::span<const Implementation> implementations, const std::string& backend)
-      : options_(options) {
-    std::vector<const Library*> libraries = linked_libraries();
-    for (const Implementation& implementation : implementations) {
-      if (!implementation.file) continue;
-      if (!implementation.error.empty())
-        broken_[implementation.name] = implementation.error;
-      else if (options.in_process)
-        libraries.push_back(&load_library(*implementation.file));
-      else
-        files_[implementation.name] = *implementation.file;
-    }
-    if (!options.in_process) {
-      if (!backend.empty()) worker_of("").start(backend);
-      return;
-    }
-    RunOptions run = options.run;
-    run.measure.stop = StopOnSignal::flag();
-    runner_.emplace(run, ceilings_, libraries);
-    runner_->on_phase = [this](const char* phase) { on_phase(phase); };
-  }
-
-  std::function<void(const char* phase)> on_phase = [](const char*) {};
-  const std::map<std::string, Ceilings>& ceilings() const { return ceilings_; }
-  void learn(const std::map<std::string, Ceilings>& ceilings) {
-    ceilings_.insert(ceilings.begin(), ceilings.end());
-    if (runner_) runner_->learn(ceilings);
-  }
-
-  // In the order of the problems.
-  Rows run(const std::vector<Problem>& contest) {
-    std::map<std::string, std::vector<Problem>> shares;  // by library; "": linked in
-    std::map<std::string, Rows> rows;                    // by problem
-    const auto collect = [&rows](const Rows& some) {
-      for (const Json& row : some) rows[row.at("problem")].push_back(row);
-    };
-    for (const Problem& problem : contest) {
-      if (const auto broken = broken_.find(problem.implementation); broken != broken_.end())
-        collect({to_json(broken_row(problem, options_.run, broken->second))});
-      else
-        shares[!runner_ && files_.contains(problem.implementation) ? problem.implementation : ""].push_back(problem);
-    }
-    const bool has_library = shares.size() > 1 || !shares.contains("");
-    if (has_library && !runner_ && !ceilings_.contains(contest.front().backend)) {
-      // Before the library is loaded, and not by a process that it is in.
-      worker_of("").measure(contest.front().backend);
-      ceilings_ = worker_of("").ceilings();
-    }
-    if (runner_) {
-      for (const Row& row : runner_->run(shares[""])) collect({to_json(row)});
-      ceilings_ = runner_->ceilings();
-    } else if (shares.size() == 1) {
-      const auto& [library, problems] = *shares.begin();
-      Worker& worker = worker_of(library);
-      worker.learn(ceilings_);
-      collect(worker.run(problems));
-      if (library.empty())
-        ceilings_ = worker.ceilings();
-      else
-        worker.pause();
-    } else {
-      take_turns(shares, collect);
-    }
-    Rows ordered;
-    for (const Problem& problem : contest) {
-      const Rows& own = rows[to_string(problem)];
-      ordered.insert(ordered.end(), own.begin(), own.end());
-    }
-    return ordered;
-  }
-
- private:
-  void take_turns(const std::map<std::string, std::vector<Problem>>& shares,
-                  const std::function<void(const Rows&)>& collect) {
-    std::vector<Worker*> at_work;
-    for (const auto& [library, problems] : shares) {
-      at_work.push_back(&worker_of(library));
-      at_work.back()->begin(problems);
-    }
-    while (!at_work.empty()) {
-      const int stage = std::ranges::min(at_work, {}, &Worker::stage)->stage();
-      std::erase_if(at_work, [&](Worker* worker) {
-        if (worker->stage() > stage) return false;  // the others have to catch up
-        worker->learn(ceilings_);
-        const bool goes_on = worker->turn();
-        worker->pause();
-        if (!goes_on) collect(worker->take());
-        return !goes_on;
-      });
-    }
-  }
-
-  Worker& worker_of(const std::string& library) {
-    std::unique_ptr<Worker>& worker = workers_[library];
-    if (!worker) {
-      Worker::Options options;
-      options.run = options_.run;
-      options.patience_seconds = options_.patience_seconds;
-      if (!library.empty()) options.library = files_.at(library);
-      worker = std::make_unique<Worker>(options);
-      worker->on_phase = [this](const char* phase) { on_phase(phase); };
-    }
-    return *worker;
-  }
-
-  const SweepOptions& options_;
-  std::map<std::string, Ceilings> ceilings_;
-  std::map<std::string, std::string> broken_;  // why, by library
-  std::map<std::string, LibraryFile> files_;
-  std::map<std::string, std::unique_ptr<Worker>> workers_;
-  std::optional<Runner> runner_;
-};
 
 // Of an earlier sweep that was complete, where this one is not: it would be lost.
 void keep_complete(const std::string& path) {
@@ -276,7 +158,11 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
   const StopOnSignal stop;
   const auto start = std::chrono::steady_clock::now();
   take_wall_time();  // from here on
-  Executor executor(options, implementations, problems.empty() ? "" : problems.front().backend);
+  Executor::Options how;
+  how.run = options.run;
+  how.in_process = options.in_process;
+  how.patience_seconds = options.patience_seconds;
+  Executor executor(how, implementations, problems.empty() ? "" : problems.front().backend);
   const Plan plan = plan_of(problems, options, implementations);
   std::optional<Journal> journal = begin_journal(journal_file, plan, options);
 
@@ -460,6 +346,14 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", options->run.measure.timeout_seconds, "Seconds to spend on one measurement at most")
       ->check(seconds(false))
       ->capture_default_str();
+  CLI::Option* const processes =
+      command
+          ->add_option("--processes", options->run.processes,
+                       fmt::format("Processes that time a problem of at most {:g} MiB in turns; default: {} on a GPU, 1 "
+                                   "on the processor",
+                                   kSmallBytes / (1 << 20), kProcesses))
+          ->type_name("N")
+          ->check(whole_number(1, kMostProcesses));
   add_patience_flag(*command, options->patience_seconds);
   add_duration_flag(*command, "--budget", options->budget_seconds, "Start no problem after so long, such as 60s or 2h");
   CLI::Option* const fail_fast = command->add_flag("--fail-fast", options->fail_fast, "Stop at the first fault");
@@ -488,8 +382,9 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
   command
       ->add_flag("--profile", options->run.profile,
                  "For a profiler: launch each problem once, in this process, unchecked and untimed")
-      ->excludes(resume);
-  command->add_flag("--in-process", options->in_process, "Start no child process: for a debugger");
+      ->excludes(resume)
+      ->excludes(processes);
+  command->add_flag("--in-process", options->in_process, "Start no child process: for a debugger")->excludes(processes);
   command->add_option("--json", options->json,
                       "Write everything, with every sample, to this file; - is stdout, in the table's place");
   command->add_option("--csv", options->csv, "Write one line a row to this file; - likewise");

@@ -139,7 +139,7 @@ bool Sampling::round(bool alone) {
       noise_.add(sample.ms);
     }
     if (suffices()) return false;
-    if (seconds_since(begin_) >= kRoundSeconds) break;
+    if (seconds_since(begin_) >= options_.round_seconds) break;
   }
   seconds_before_ += seconds_since(begin_);
   return true;

@@ -52,6 +52,7 @@ struct MeasureOptions {
   double min_seconds = 0.5;                          // of the samples' own time
   double max_noise = 0.005;                          // relative standard deviation that is low enough
   double timeout_seconds = 15;                       // of everything, untimed parts included
+  double round_seconds = 0.01;                       // of a Sampling's rounds
   const volatile std::sig_atomic_t* stop = nullptr;  // ends the sampling once it is not 0, as a timeout does
 };
 
@@ -64,6 +65,7 @@ enum class Stopped {
   timed_out,  // before any of these
   signalled
 };
+inline constexpr Stopped kStopped[] = {Stopped::quiet, Stopped::settled, Stopped::timed_out, Stopped::signalled};
 const char* to_string(Stopped why);
 
 struct Measurement {
@@ -95,12 +97,10 @@ class Sampling {
       Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name,
       std::function<void()> prepare = [] {});
 
-  // Takes samples for kRoundSeconds, or until they suffice; then false. `alone`: nothing was launched since the round
+  // Takes samples for the options' round_seconds, or until they suffice; then false. `alone`: nothing was launched since the round
   // before; else a launch that is not timed comes first, as before the first round.
   bool round(bool alone);
   const Measurement& measurement() const { return measurement_; }
-
-  static constexpr double kRoundSeconds = 0.01;
 
  private:
   bool suffices();

@@ -150,8 +150,10 @@ class Child {
     runner_->on_round = nullptr;
     if (request.at("by_turns"))
       runner_->on_round = [this](int stage) {
-        channel_.send(
-            text_of({{"stage", stage}, {"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}}));
+        channel_.send(text_of({{"stage", stage},
+                               {"checked", runner_->checked()},
+                               {"ceilings", to_json(runner_->ceilings())},
+                               {"wall_time", take_wall_time()}}));
         std::string line;  // if none comes: a signal, or the end of the parent
         if (channel_.receive(line) == Channel::Event::line)
           runner_->learn(all_ceilings_from_json(Json::parse(line).at("ceilings")));
@@ -159,7 +161,8 @@ class Child {
     std::vector<Problem> contest;
     for (const std::string line : request["time"]) contest.push_back(parse_problem(line));
     Json rows = Json::array();
-    for (const Row& row : runner_->run(contest)) rows.push_back(bench::to_json(row));
+    const Share share{.processes = request.at("processes"), .checked = request.at("checked").get<Checksums>()};
+    for (const Row& row : runner_->run(contest, share)) rows.push_back(bench::to_json(row));
     return {{"rows", rows}, {"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}};
   }
 
@@ -300,14 +303,16 @@ std::optional<Json> Worker::receive() {
   }
 }
 
-Worker::Rows Worker::run(const std::vector<Problem>& contest) {
-  begin(contest);
+Worker::Rows Worker::run(const std::vector<Problem>& contest, const Share& share) {
+  begin(contest, share);
   turn(false);
   return take();
 }
 
-void Worker::begin(const std::vector<Problem>& contest) {
+void Worker::begin(const std::vector<Problem>& contest, const Share& share) {
   contest_ = contest;
+  share_ = share;
+  checked_.clear();
   requested_ = false;
   stage_ = 0;
   rows_.clear();
@@ -317,7 +322,11 @@ bool Worker::turn(bool by_turns) {
   if (!requested_) {
     Json lines = Json::array();
     for (const Problem& problem : contest_) lines.push_back(to_string(problem));
-    send({{"time", lines}, {"by_turns", by_turns}, {"ceilings", to_json(ceilings_)}});
+    send({{"time", lines},
+          {"by_turns", by_turns},
+          {"processes", share_.processes},
+          {"checked", share_.checked},
+          {"ceilings", to_json(ceilings_)}});
     requested_ = true;
   } else {
     resume();
@@ -346,9 +355,10 @@ bool Worker::turn(bool by_turns) {
   }
   if (!sound && contest_.size() > 1) {
     const std::vector<Problem> contest = contest_;
+    const Share share = share_;
     Rows rows;
     for (const Problem& problem : contest) {
-      const Rows alone = run(problem);
+      const Rows alone = run({problem}, share);
       rows.insert(rows.end(), alone.begin(), alone.end());
     }
     rows_ = std::move(rows);
@@ -361,6 +371,7 @@ bool Worker::take_answer(const Json& answer) {
   auto ceilings = all_ceilings_from_json(answer.at("ceilings"));
   if (answer.contains("stage")) {
     stage_ = answer.at("stage");
+    checked_ = answer.at("checked").get<Checksums>();
     learn(ceilings);
     add_wall_time(answer.at("wall_time"));
     return false;

@@ -51,15 +51,16 @@ class Worker {
 
   // Likewise of problems that differ in nothing but the implementation. If one of them brings the child down, each gets
   // a child of its own.
-  Rows run(const std::vector<Problem>& contest);
+  Rows run(const std::vector<Problem>& contest, const Share& share = {});
 
   // The same by turns, so that the samples of several workers are taken in turns too: after begin(), each turn() lasts
   // until the checks are made, and then for a round of samples. The last one returns false; then take().
-  void begin(const std::vector<Problem>& contest);
+  void begin(const std::vector<Problem>& contest, const Share& share = {});
   bool turn() { return turn(true); }
   int stage() const {
     return stage_;
   }  // what the next turn is for: 0 the checks, 1 the first cache state, 2 the second
+  const Checksums& checked() const { return checked_; }  // what the checks found right, after the first turn
   Rows take();
 
   // Between two requests or turns: stops the child with all its threads, so that what a library left running takes
@@ -99,6 +100,8 @@ class Worker {
   pid_t pid_ = 0;
   // Of the request in flight.
   std::vector<Problem> contest_;
+  Share share_;
+  Checksums checked_;
   bool requested_ = false;
   int stage_ = 0;
   std::string phase_;

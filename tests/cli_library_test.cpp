@@ -233,7 +233,7 @@ TEST(CliLibrary, AgainstOneTheOthersAreJudgedInTheSameRun) {
   const ProgramResult compared = run_program("compare " + json + " --against sequential");
   EXPECT_EQ(compared.exit_code, timed.exit_code);
   EXPECT_TRUE(has(timed.out, compared.out)) << compared.out;
-  for (const std::string wrong :
+  for (const std::string& wrong :
        {"sweep --no-check " + problem() + "--against sequential", "compare " + json + " --against nobody",
         "compare " + json, "compare " + json + ' ' + json + " --against sequential"}) {
     const ProgramResult refused = run_program(wrong);
@@ -248,6 +248,20 @@ TEST(CliLibrary, ACrashAmidTheSamplesCostsTheOthersNone) {
   EXPECT_TRUE(has(timed.of("crash_late").at("reason"), "signal 6 (Aborted) while timing"));
   EXPECT_EQ(timed.of("lrnnx").at("verdict"), "unchecked");
   EXPECT_EQ(timed.of("lrnnx").at("samples_ms").size(), 1000u);
+}
+
+TEST(CliLibrary, SeveralProcessesOfEachTimeWhatIsSmall) {
+  const Swept both = swept("--processes 2 " + problem() + library("sequential"));
+  EXPECT_EQ(both.exit_code, 0);
+  for (const Json& row : both.rows) {
+    EXPECT_EQ(row.at("verdict"), "passed") << row.at("reason");
+    EXPECT_EQ(row.at("processes"), 2);
+    EXPECT_EQ(row.at("samples"), 4) << "half of three each, rounded up";
+  }
+  const Swept crashed = swept("--no-check --min-samples 100 --processes 2 " + problem() + library("crash_late"));
+  EXPECT_EQ(crashed.exit_code, 3);
+  EXPECT_EQ(crashed.of("lrnnx").at("processes"), 2);
+  EXPECT_EQ(crashed.of("crash_late").at("verdict"), "error");
 }
 
 TEST(CliLibrary, AnAnswerThatIsNoneCostsOnlyItsOwnRows) {
