@@ -1,4 +1,4 @@
-// `check`: selects problems, checks them one after the other, and reports.
+// `check`: selects problems, has them checked, and reports.
 #include "harness/check_command.h"
 
 #include <fmt/format.h>
@@ -17,6 +17,7 @@
 
 #include "harness/check.h"
 #include "harness/check_json.h"
+#include "harness/checkers.h"
 #include "harness/environment.h"
 #include "harness/error.h"
 #include "harness/files.h"
@@ -28,7 +29,6 @@
 #include "harness/progress.h"
 #include "harness/signals.h"
 #include "harness/suite.h"
-#include "harness/worker.h"
 #include "reference/self_test.h"
 
 namespace lrnnx::bench {
@@ -43,6 +43,7 @@ struct Flags {
   Selection selection;
   CheckOptions options;
   std::optional<int> reruns;
+  int64_t jobs = 0;
   double patience_seconds = kPatienceSeconds;
   std::string json, junit;
   bool verbose = false, fail_fast = false, quiet = false, list_fills = false, list_shapes = false, self_test = false;
@@ -72,48 +73,6 @@ std::string status_text(Status status) {
   }
   return to_string(status);
 }
-
-// Checks what is linked in by one child process, and each library of --library by one of its own, so that a crash costs
-// its own problem and nothing else. Or all of it in this process.
-class Checkers {
- public:
-  Checkers(const Flags& flags, std::span<const Implementation> implementations)
-      : flags_(flags), implementations_(implementations) {
-    if (!flags.in_process) return;
-    own_.emplace(flags.options);
-    for (const Implementation& implementation : implementations)
-      if (implementation.file && implementation.error.empty())
-        libraries_.push_back(&load_library(*implementation.file));
-  }
-
-  // Nothing if a signal came before there was a result.
-  std::optional<CheckResult> check(const Problem& problem) {
-    const Implementation& implementation = find_implementation(implementations_, implementation_of(problem));
-    if (!implementation.error.empty()) return broken_check(problem, implementation.error);
-    if (!own_) return worker_of(implementation).check(problem);
-    const auto library = std::ranges::find(libraries_, implementation.name, &Library::name);
-    return own_->check(problem, backend(problem.backend), **library);
-  }
-
- private:
-  Worker& worker_of(const Implementation& implementation) {
-    std::unique_ptr<Worker>& worker = workers_[implementation.file ? implementation.name : ""];
-    if (!worker) {
-      Worker::Options options;
-      options.check = flags_.options;
-      options.patience_seconds = flags_.patience_seconds;
-      options.library = implementation.file;
-      worker = std::make_unique<Worker>(options);
-    }
-    return *worker;
-  }
-
-  const Flags& flags_;
-  std::span<const Implementation> implementations_;
-  std::vector<const Library*> libraries_ = linked_libraries();
-  std::optional<Checker> own_;                              // in this process
-  std::map<std::string, std::unique_ptr<Worker>> workers_;  // by library; "": linked in
-};
 
 std::string repro_line(const CheckResult& result, const CheckOptions& options,
                        std::span<const Implementation> implementations) {
@@ -293,7 +252,6 @@ int run_check(Flags flags) {
   flags.options.dump_all = !flags.selection.problems.empty();
   const bool text_to_stdout = flags.json != "-";
   const StopOnSignal stop;
-  Checkers checkers(flags, implementations);
   Progress progress(problems.size(), flags.quiet);
   std::vector<CheckResult> results;
   std::map<std::string, int64_t> faults;  // by variant
@@ -309,24 +267,32 @@ int run_check(Flags flags) {
       unwritten = error.what();
     }
   };
-  for (const Problem& problem : problems) {
-    progress.start({problem});
+  const auto announce_next = [&] {
+    if (results.size() == problems.size()) return;
+    progress.start({problems[results.size()]});
     progress.doing(kCheckingPhase);
-    std::optional<CheckResult> checked = checkers.check(problem);
+  };
+  const auto take = [&](const CheckResult& result) {
     progress.count();
-    if (!checked) break;
-    results.push_back(*std::move(checked));
-    const CheckResult& result = results.back();
+    results.push_back(result);
     const bool fault = is_fault(result.status);
     if (flags.verbose) say(line_of(result));
     if (fault) {
-      const int64_t count = ++faults[row_name(problem)];
+      const int64_t count = ++faults[row_name(result.problem)];
       if (flags.verbose || count <= kFaultsShown) say(fault_text(result, flags.options, implementations));
     }
     const bool asked_for = flags.verbose || !flags.selection.problems.empty();
     if (result.status == Status::mistrusted && asked_for) say(fault_text(result, flags.options, implementations));
-    if ((fault && flags.fail_fast) || stop.signal() != 0) break;
-  }
+    announce_next();
+    return !(fault && flags.fail_fast) && stop.signal() == 0;
+  };
+  announce_next();
+  check_all(problems,
+            {.check = flags.options,
+             .patience_seconds = flags.patience_seconds,
+             .in_process = flags.in_process,
+             .jobs = flags.jobs},
+            implementations, take);
   const bool complete = results.size() == problems.size();
   if (!flags.quiet && !complete)
     write_stderr(fmt::format("stopped by {}: {} of {} problems not run\n",
@@ -366,9 +332,17 @@ void add_check_command(CLI::App& app, int& exit_code) {
                    "Launches beyond the first, each compared with it bit by bit; without it what the suite says, or 1")
       ->type_name("N")
       ->check(whole_number(0, 1'000'000));
+  CLI::Option* const jobs =
+      command
+          ->add_option("--jobs", flags->jobs,
+                       fmt::format("Problems at the same time, each in processes of its own; default: 1 on the "
+                                   "processor, else one for every {} threads, but at most {}",
+                                   kThreadsPerJob, kMostDefaultJobs))
+          ->type_name("N")
+          ->check(whole_number(1, kMostJobs));
   add_patience_flag(*command, flags->patience_seconds);
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
-  command->add_flag("--in-process", flags->in_process, "Start no child process: for a debugger");
+  command->add_flag("--in-process", flags->in_process, "Start no child process: for a debugger")->excludes(jobs);
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
       ->type_name("FILE|-");
   command->add_option("--junit", flags->junit, "Also write every result to FILE as JUnit XML")->type_name("FILE");

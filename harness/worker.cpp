@@ -32,6 +32,8 @@ using Clock = Channel::Clock;
 constexpr int kChildSocket = 3;
 // What a child gets to finish the sample in flight, or to leave when there is nothing more to do.
 constexpr double kGraceSeconds = 10;
+// Between two looks at the signals.
+constexpr double kLookSeconds = 0.25;
 // What the reference gets, which is no kernel and does not hang: as good as for ever.
 constexpr double kReferenceSeconds = 1e6;
 
@@ -279,8 +281,10 @@ std::optional<Json> Worker::receive() {
       deadline = in_seconds(kGraceSeconds);
     }
     std::string line;
-    const Channel::Event event = channel_->receive(line, deadline);
+    // In steps: a signal may interrupt another thread.
+    const Channel::Event event = channel_->receive(line, std::min(deadline, in_seconds(kLookSeconds)));
     if (event == Channel::Event::interrupted) continue;
+    if (event == Channel::Event::expired && Clock::now() < deadline) continue;
     Json answer;
     if (event == Channel::Event::line) answer = Json::parse(line, nullptr, false);
     if (answer.is_object()) {

@@ -576,5 +576,38 @@ TEST(CliCheck, SelfTestTestsTheReferenceAndChecksNothing) {
   EXPECT_FALSE(has(result.out, "cpu")) << result.out;
 }
 
+std::vector<Json> results_of(const std::string& arguments) {
+  const ProgramResult result = run_program("check --json - --backend cpu " + arguments);
+  std::vector<Json> results = Json::parse(result.out).at("results");
+  for (Json& checked : results) checked.erase("seconds");
+  return results;
+}
+
+TEST(CliCheck, SeveralJobsFindTheSameInTheSameOrder) {
+  const std::string arguments = "-a batch=1 -a dim=3 -a groups=1 -a seqlen=1,33 -a dstate=2 --filter '*.f32.*' ";
+  const std::vector<Json> one = results_of(arguments + "--configuration threads=1"),
+                          three = results_of(arguments + "--configuration threads=1 --jobs 3");
+  EXPECT_GT(one.size(), 20u);
+  EXPECT_EQ(one, three);
+  const std::vector<Json> own = results_of(arguments + "--configuration threads=1 --in-process");
+  EXPECT_EQ(one, own);
+}
+
+TEST(CliCheck, AFaultEndsSeveralJobsWhereItEndsOne) {
+  const std::string arguments = std::string("check --quiet --fail-fast --backend cpu --implementation '*' --library '") +
+                                LRNNX_BINARY_DIR + "/lib/tests/crash_in_call.so' -a seqlen=1,33,2 ";
+  const auto without_time = [](ProgramResult result) {
+    result.out.resize(result.out.rfind(';'));
+    return result;
+  };
+  const ProgramResult one = without_time(run_program(arguments)), two = without_time(run_program(arguments + "--jobs 2"));
+  EXPECT_EQ(one.exit_code, 3);
+  EXPECT_EQ(two.exit_code, 3);
+  EXPECT_TRUE(has(two.out, "signal 6")) << two.out;
+  EXPECT_EQ(one.out.substr(0, one.out.find("variant ")), two.out.substr(0, two.out.find("variant ")));
+  expect_usage_error("check --jobs 0", {"--jobs"});
+  expect_usage_error("check --jobs 2 --in-process", {"--jobs", "--in-process"});
+}
+
 }  // namespace
 }  // namespace lrnnx::bench
