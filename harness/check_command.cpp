@@ -344,12 +344,16 @@ void add_check_command(CLI::App& app, int& exit_code) {
   command->add_flag("--fail-fast", flags->fail_fast, "Stop at the first fault");
   command->add_flag("--in-process", flags->in_process, "Start no child process: for a debugger")->excludes(jobs);
   command->add_option("--json", flags->json, "Also write every result to FILE; - writes it to stdout instead of text")
+      ->check(path())
       ->type_name("FILE|-");
-  command->add_option("--junit", flags->junit, "Also write every result to FILE as JUnit XML")->type_name("FILE");
+  command->add_option("--junit", flags->junit, "Also write every result to FILE as JUnit XML")
+      ->check(path())
+      ->type_name("FILE");
   command
       ->add_option("--dump", flags->options.dump,
                    "Write inputs, outputs and what was expected as .npy files, a folder in DIR for each problem that "
                    "does not pass, and for each given by --problem")
+      ->check(path())
       ->type_name("DIR");
   command->add_flag("--list-fills", flags->list_fills, "List the named inputs, and check nothing");
   command->add_flag("--list-shapes", flags->list_shapes,

@@ -14,7 +14,9 @@
 #include <shared_mutex>
 #include <thread>
 #include <tuple>
+#include <utility>
 
+#include "harness/cost.h"
 #include "harness/worker.h"
 
 namespace lrnnx::bench {
@@ -71,6 +73,24 @@ bool share_reference(Problem one, Problem other) {
   return one == other;
 }
 
+using Group = std::pair<size_t, size_t>;  // problems [first, second)
+
+// Neighbours that share the reference's answer, in order; but those that are a large part of all first, so that the
+// others need not wait for them at the end.
+std::vector<Group> groups_of(const std::vector<Problem>& problems) {
+  constexpr double kLarge = 0.01;
+  const auto updates = [&](size_t i) { return cost(problems[i]).state_updates; };
+  std::vector<Group> groups;
+  double all = 0;
+  for (size_t i = 0; i < problems.size(); ++i) {
+    if (groups.empty() || !share_reference(problems[groups.back().first], problems[i])) groups.emplace_back(i, i);
+    groups.back().second = i + 1;
+    all += updates(i);
+  }
+  std::ranges::stable_partition(groups, [&](const Group& group) { return updates(group.first) > kLarge * all; });
+  return groups;
+}
+
 // Several jobs, and the results in order.
 class Jobs {
  public:
@@ -79,6 +99,7 @@ class Jobs {
       : problems_(problems),
         options_(options),
         implementations_(implementations),
+        groups_(groups_of(problems)),
         results_(problems.size()),
         at_work_(count) {
     for (int64_t i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
@@ -101,15 +122,12 @@ class Jobs {
  private:
   void stop() {
     const std::scoped_lock lock(mutex_);
-    next_ = problems_.size();
+    next_ = groups_.size();
   }
 
-  // Neighbours that share the reference's answer: [first, second).
-  std::pair<size_t, size_t> take_some() {
+  Group take_group() {
     const std::scoped_lock lock(mutex_);
-    const size_t first = next_;
-    while (next_ < problems_.size() && share_reference(problems_[first], problems_[next_])) ++next_;
-    return {first, next_};
+    return next_ < groups_.size() ? groups_[next_++] : Group();
   }
 
   std::optional<CheckResult> check(Checkers& checkers, const Problem& problem) {
@@ -126,7 +144,7 @@ class Jobs {
   void work() {
     try {
       Checkers checkers(options_, implementations_);
-      for (auto [i, end] = take_some(); i < end; std::tie(i, end) = take_some()) {
+      for (auto [i, end] = take_group(); i < end; std::tie(i, end) = take_group()) {
         for (; i < end; ++i) {
           std::optional<CheckResult> checked = check(checkers, problems_[i]);
           if (!checked) {
@@ -154,7 +172,8 @@ class Jobs {
   std::shared_mutex memory_;  // of the machine
   std::mutex mutex_;          // of the rest
   std::condition_variable changed_;
-  size_t next_ = 0;
+  std::vector<Group> groups_;
+  size_t next_ = 0;  // of the groups
   std::vector<std::optional<CheckResult>> results_;
   std::exception_ptr error_;
   std::vector<std::thread> threads_;

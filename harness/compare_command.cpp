@@ -65,6 +65,7 @@ void add_compare_command(CLI::App& app, int& exit_code) {
   command->add_flag("--strict", flags->strict, "Exit with 6 if a row is AMBIGUOUS, skipped now, or not in NEW");
   command->add_flag("--allow-mixed", flags->allow_mixed, "Compare even if the two ran on different machines");
   command->add_option("--json", flags->json, "Also write the comparison to FILE; - writes it to stdout instead of text")
+      ->check(path())
       ->type_name("FILE|-");
   command->footer(
       "Exit code: 0 nothing slower, 1 wrong numbers where there was a time, 2 usage, 3 system error there,\n"

@@ -200,7 +200,8 @@ void Executor::take_turns(const Shares& shares, int64_t processes, const std::fu
   while (true) {
     std::erase_if(seats, [](const Seat& seat) { return seat.is_over; });
     if (seats.empty()) break;
-    const int stage = std::ranges::min(seats, {}, [](const Seat& seat) { return seat.worker->stage(); }).worker->stage();
+    const int stage =
+        std::ranges::min(seats, {}, [](const Seat& seat) { return seat.worker->stage(); }).worker->stage();
     for (Seat& seat : seats)
       if (seat.worker->stage() == stage) turn(seat);  // else the others have to catch up
   }

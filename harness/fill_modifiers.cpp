@@ -88,6 +88,19 @@ Modification A_near_zero(const Problem& problem, std::string_view tensor) {
 }
 const char* needs_A(const Problem& problem) { return problem.discretization == "s7" ? "s7 has no A" : nullptr; }
 
+Modification growing(const Problem&, std::string_view tensor) {
+  if (tensor != "A") return nullptr;
+  return [](const Context& c, const Element& e, double value) {
+    constexpr double kExponent = 8;  // over the whole row, with steps of 1
+    const double most = kExponent / static_cast<double>(std::max(c.problem.shape.seqlen, int64_t{8}));
+    return e.imaginary() ? value : most * own(c, e).uniform(0.1, 1);
+  };
+}
+const char* needs_sign_of_A(const Problem& problem) {
+  if (problem.discretization == "rglru") return "A of rglru lies between 0 and 1";
+  return needs_A(problem);
+}
+
 // --- at some steps ------------------------------------------------------------------------------------------------
 
 constexpr double kSometimes = 0.125, kOften = 0.5;
@@ -120,6 +133,22 @@ Modification zero_dt(const Problem&, std::string_view tensor) {
 }
 const char* needs_step(const Problem& problem) {
   return problem.discretization == "s7" ? "delta of s7 is no step" : nullptr;
+}
+
+Modification negative_dt(const Problem& problem, std::string_view tensor) {
+  if (!is_step(tensor) || (tensor == "delta" && problem.options.delta_softplus)) return nullptr;
+  return [](const Context& c, const Element& e, double value) {
+    if (!event(c, e, kSometimes)) return value;
+    const double bias = c.tensor.name == "delta" && c.problem.options.delta_bias
+                            ? c.bias[static_cast<size_t>(e.row() % c.problem.shape.dim)]
+                            : 0.0;
+    return -(value + bias) - bias;
+  };
+}
+const char* needs_negative_step(const Problem& problem) {
+  if (problem.discretization == "rglru") return "delta of rglru is an exponent, and not below 0";
+  if (problem.options.delta_softplus && !problem.options.deltaA) return "delta_softplus leaves no step below 0";
+  return needs_step(problem);
 }
 
 Modification zero_transition(const Problem& problem, std::string_view tensor) {
@@ -212,6 +241,10 @@ constexpr Fill kModifiers[] = {
      .description = "A from -1e-3 to -1e-12, a quarter 0; A of rglru beside 0 and beside 1",
      .modifier = A_near_zero,
      .objection = needs_A},
+    {.name = "growing",
+     .description = "A above 0, so small that no state grows by more than e^8",
+     .modifier = growing,
+     .objection = needs_sign_of_A},
     {.name = "impulse_first", .description = "u is 0 after the first step", .modifier = impulse_first},
     {.name = "impulse_edges",
      .description = "u is 0 but on both sides of every edge between chunks of 32 or 256 steps",
@@ -221,6 +254,10 @@ constexpr Fill kModifiers[] = {
      .description = "an eighth of the steps have dt = 0",
      .modifier = zero_dt,
      .objection = needs_step},
+    {.name = "negative_dt",
+     .description = "an eighth of the steps are negative",
+     .modifier = negative_dt,
+     .objection = needs_negative_step},
     {.name = "zero_transition",
      .description = "steps that forget everything: dt A = -2 in bilinear, delta around sqrt(1/2) in s7",
      .modifier = zero_transition,

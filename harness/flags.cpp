@@ -40,6 +40,11 @@ CLI::Validator whole_number(int64_t least, int64_t most) {
   return CLI::Validator(check, "");
 }
 
+CLI::Validator path() {
+  return CLI::Validator(
+      [](std::string& text) { return text.empty() ? std::string("expected a path, and not an empty one") : ""; }, "");
+}
+
 void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,
                        const std::string& description) {
   command

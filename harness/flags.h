@@ -13,6 +13,9 @@ CLI::Validator seconds(bool zero_allowed);
 // Both included.
 CLI::Validator whole_number(int64_t least, int64_t most);
 
+// Of a file or directory: not empty.
+CLI::Validator path();
+
 // FLAG DURATION: 90, 90s, 15m, 2h; kept in seconds.
 void add_duration_flag(CLI::App& command, const std::string& flag, std::optional<double>& seconds,
                        const std::string& description);

@@ -14,7 +14,7 @@ constexpr int64_t kMostCaches = 8;
 
 double median_ms(Timer& timer, const std::function<void()>& read, CacheState cache) {
   const Measurement measurement =
-      measure(timer, read, {.cache = cache, .min_samples = 15, .min_seconds = 0, .timeout_seconds = 1}, "flush probe");
+      measure(timer, read, {.cache = cache, .min_samples = 200, .min_seconds = 0, .timeout_seconds = 1}, "flush probe");
   return measurement.samples_ms.empty() ? 0 : summarize(measurement.samples_ms).median;
 }
 

@@ -12,6 +12,7 @@
 
 #include "harness/error.h"
 #include "harness/files.h"
+#include "harness/flags.h"
 #include "harness/output.h"
 #include "harness/sinks.h"
 #include "harness/sweep.h"
@@ -156,9 +157,12 @@ void add_merge_command(CLI::App& app, int& exit_code) {
       "A shard that is missing is named; what is there is joined, marked as incomplete, and the exit code is 0.");
   command->add_option("RESULTS", flags->inputs, "JSON of sweeps")->required()->type_name("FILE...");
   command->add_option("-o,--output", flags->output, "JSON of all of them; - is stdout")
+      ->check(path())
       ->required()
       ->type_name("FILE|-");
-  command->add_option("--csv", flags->csv, "Also write one line a row to this file")->type_name("FILE|-");
+  command->add_option("--csv", flags->csv, "Also write one line a row to this file")
+      ->check(path())
+      ->type_name("FILE|-");
   command->add_flag("--allow-mixed", flags->allow_mixed,
                     "Join results of different machines, commits or settings all the same");
   command->callback([flags, &exit_code] { exit_code = run_merge(*flags); });

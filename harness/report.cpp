@@ -15,6 +15,7 @@
 #include "harness/check_json.h"
 #include "harness/error.h"
 #include "harness/files.h"
+#include "harness/flags.h"
 #include "harness/problem.h"
 #include "harness/report_assets.h"
 #include "harness/status.h"
@@ -189,8 +190,13 @@ void add_report_command(CLI::App& app, int& exit_code) {
       "Make one HTML page, readable offline, with charts of these results\n"
       "Times against each axis with the floor, fractions of the floor, speed-ups, errors, the machine");
   command->add_option("RESULTS", flags->inputs, "JSON of sweep or check")->required()->type_name("FILE...");
-  command->add_option("-o,--output", flags->output, "The page; - is stdout")->required()->type_name("FILE|-");
-  command->add_option("--baseline", flags->baseline, "Also show the speed-up over these results")->type_name("FILE");
+  command->add_option("-o,--output", flags->output, "The page; - is stdout")
+      ->required()
+      ->check(path())
+      ->type_name("FILE|-");
+  command->add_option("--baseline", flags->baseline, "Also show the speed-up over these results")
+      ->check(path())
+      ->type_name("FILE");
   command->callback([flags, &exit_code] { exit_code = run_report(*flags); });
 }
 

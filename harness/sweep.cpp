@@ -348,10 +348,11 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   CLI::Option* const processes =
       command
-          ->add_option("--processes", options->run.processes,
-                       fmt::format("Processes that time a problem of at most {:g} MiB in turns; default: {} on a GPU, 1 "
-                                   "on the processor",
-                                   kSmallBytes / (1 << 20), kProcesses))
+          ->add_option(
+              "--processes", options->run.processes,
+              fmt::format("Processes that time a problem of at most {:g} MiB in turns; default: {} on a GPU, 1 "
+                          "on the processor",
+                          kSmallBytes / (1 << 20), kProcesses))
           ->type_name("N")
           ->check(whole_number(1, kMostProcesses));
   add_patience_flag(*command, options->patience_seconds);
@@ -363,6 +364,7 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
       ->add_option("--journal", options->journal,
                    "Where each problem's result is written at once; default: beside --out or --json, until those are "
                    "complete")
+      ->check(path())
       ->type_name("FILE");
   CLI::Option* const resume =
       command->add_flag("--resume", options->resume, "Continue the sweep that the journal is of");
@@ -385,13 +387,18 @@ void add_sweep_command(CLI::App& app, int& exit_code) {
       ->excludes(resume)
       ->excludes(processes);
   command->add_flag("--in-process", options->in_process, "Start no child process: for a debugger")->excludes(processes);
-  command->add_option("--json", options->json,
-                      "Write everything, with every sample, to this file; - is stdout, in the table's place");
-  command->add_option("--csv", options->csv, "Write one line a row to this file; - likewise");
-  command->add_option("--markdown", options->markdown, "Write the table as Markdown to this file; - likewise");
-  command->add_option("--out", options->out, "Write sweep.json and sweep.csv into this directory");
+  command
+      ->add_option("--json", options->json,
+                   "Write everything, with every sample, to this file; - is stdout, in the table's place")
+      ->check(path());
+  command->add_option("--csv", options->csv, "Write one line a row to this file; - likewise")->check(path());
+  command->add_option("--markdown", options->markdown, "Write the table as Markdown to this file; - likewise")
+      ->check(path());
+  command->add_option("--out", options->out, "Write sweep.json and sweep.csv into this directory")->check(path());
   command->add_flag("-q,--quiet", options->quiet, "No progress on stderr");
-  command->add_option("--baseline", options->baseline, "Compare with these results (see compare)")->type_name("FILE");
+  command->add_option("--baseline", options->baseline, "Compare with these results (see compare)")
+      ->check(path())
+      ->type_name("FILE");
   command
       ->add_option("--against", options->against,
                    "Compare the other implementations with this one, with which they take turns (see compare)")

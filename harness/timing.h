@@ -97,8 +97,8 @@ class Sampling {
       Timer& timer, std::function<void()> launch, const MeasureOptions& options, std::string name,
       std::function<void()> prepare = [] {});
 
-  // Takes samples for the options' round_seconds, or until they suffice; then false. `alone`: nothing was launched since the round
-  // before; else a launch that is not timed comes first, as before the first round.
+  // Takes samples for the options' round_seconds, or until they suffice; then false. `alone`: nothing was launched
+  // since the round before; else a launch that is not timed comes first, as before the first round.
   bool round(bool alone);
   const Measurement& measurement() const { return measurement_; }
 

@@ -594,13 +594,15 @@ TEST(CliCheck, SeveralJobsFindTheSameInTheSameOrder) {
 }
 
 TEST(CliCheck, AFaultEndsSeveralJobsWhereItEndsOne) {
-  const std::string arguments = std::string("check --quiet --fail-fast --backend cpu --implementation '*' --library '") +
-                                LRNNX_BINARY_DIR + "/lib/tests/crash_in_call.so' -a seqlen=1,33,2 ";
+  const std::string arguments =
+      std::string("check --quiet --fail-fast --backend cpu --implementation '*' --library '") + LRNNX_BINARY_DIR +
+      "/lib/tests/crash_in_call.so' -a seqlen=1,33,2 ";
   const auto without_time = [](ProgramResult result) {
     result.out.resize(result.out.rfind(';'));
     return result;
   };
-  const ProgramResult one = without_time(run_program(arguments)), two = without_time(run_program(arguments + "--jobs 2"));
+  const ProgramResult one = without_time(run_program(arguments)),
+                      two = without_time(run_program(arguments + "--jobs 2"));
   EXPECT_EQ(one.exit_code, 3);
   EXPECT_EQ(two.exit_code, 3);
   EXPECT_TRUE(has(two.out, "signal 6")) << two.out;

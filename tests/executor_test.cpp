@@ -93,8 +93,7 @@ TEST(Executor, WhatIsSmallIsTimedByAsManyProcessesAsAskedFor) {
 }
 
 TEST(Executor, OneProcessIsEnoughForWhatIsLargeAndOnTheProcessor) {
-  const Problem large =
-      parse_problem("selective_scan.mamba.f32.forward.cuda batch=8 dim=2048 seqlen=2048 dstate=16");
+  const Problem large = parse_problem("selective_scan.mamba.f32.forward.cuda batch=8 dim=2048 seqlen=2048 dstate=16");
   EXPECT_EQ(processes_for(large, 0), 1);
   EXPECT_EQ(processes_for(large, 8), 1);
   EXPECT_EQ(processes_for(tiny("cuda"), 0), kProcesses);
