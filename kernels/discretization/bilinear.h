@@ -65,7 +65,7 @@ struct BilinearUpdate {
     to.input = g * conj(r);
     to.step = to.input * conj(r);
     to.by = multiply_add(omega + omega, h, Bu);
-    to.omega = to.step * dt * conj(multiply_add(h, 2.0f, Bx));
+    to.omega = to.step * conj(multiply_add(h, 2.0f, Bx)) * dt;
     return to;
   }
 

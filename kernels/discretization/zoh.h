@@ -9,15 +9,15 @@ namespace lrnnx {
 template <class T>
 struct Zoh;
 
-// With phi = (e^z - 1) / A, the slope of the step by z is e^z (h + B x / A). That of phi by A has two forms:
-//   dt phi - dt^2 (1/2 + z/6 + ...)   for small z, where the other one cancels
-//   (dt e^z - phi) / A                for large z, where that one does
-// Where states only go forward, a polynomial of one degree less will do.
+// With a = e^z and phi = (a - 1) / A, the slopes of the step are a (A h + B x) by dt and dt (a h + R B x) by A, where R
+// is that of phi by A over dt. It has two forms:
+//   phi - dt (1/2 + z/6 + ...)   for small z, where the other one cancels
+//   (a - phi / dt) / A           for large z, where that one does
 template <class T, class Derived>
 struct ZohUpdate {
   static constexpr bool kOneStep = true, kWholeStep = true;
   static constexpr InputFactor kInput = InputFactor::one;
-  static constexpr float kOmegaUnit = 1.0f;
+  static constexpr float kStepUnit = 1.0f, kOmegaUnit = 1.0f;
   using Constant = T;  // 1 / A
 
   LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, phi * Bx); }
@@ -26,38 +26,20 @@ struct ZohUpdate {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g * conj(phi);
-    to.step = to.state * conj(multiply_add(inverse, Bx, h));
-    to.by = omega;
-    to.omega =
-        multiply_add(g * conj(Bx), conj(static_cast<const Derived*>(this)->phi_slope()), to.state * conj(h) * dt);
+    to.step = to.state;
+    to.by = multiply_add(Derived::kRadix * omega, h, Bx);
+    to.omega = multiply_add(g * conj(Bx), conj(R), to.state * conj(h)) * dt;
     return to;
   }
 
   float dt;
-  T omega, inverse, phi, transition;
+  T omega, phi, transition, R;
 
  protected:
-  LRNNX_HD ZohUpdate(T omega, T inverse, float dt) : dt(dt), omega(omega), inverse(inverse) {}
+  LRNNX_HD ZohUpdate(T omega, float dt) : dt(dt), omega(omega) {}
 
-  // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= kPolynomialEnd, to 0.01 u with this p. Its third degree is good to
-  // 0.6 u, but not for p itself.
-  template <bool kForwardOnly>
-  static LRNNX_HD float exp2m1_second(float x) {
-    if constexpr (kForwardOnly) {
-      float p = 0.00192405f;
-      p = p * x + 0.01390084f;
-      p = p * x + 0.0800756f;
-      return p * x + 0.34657304f;
-    } else {
-      float p = 0.00022218911f;
-      p = p * x + 0.0019263824f;
-      p = p * x + 0.01387605f;
-      p = p * x + 0.080075426f;
-      return p * x + 0.34657359f;
-    }
-  }
-  static constexpr float kPolynomialEnd = 0.3f;
-  static constexpr float kLeast = 0x1p-40f;  // of |omega|: it has an inverse, and its exponential is 1
+  static constexpr float kPolynomialEnd = 0.3f;  // of |v|, v = log2 |a|: polynomials up to there
+  static constexpr float kLeast = 0x1p-40f;      // of |omega|: it has an inverse, and its exponential is 1
 };
 
 // With z = dt A = v ln(2): phi = dt (e^z - 1) / z, and its slope by A is dt^2 psi(z), psi = (e^z (z - 1) + 1) / z^2.
@@ -106,32 +88,47 @@ struct Zoh<float> : Exponential<float> {
     return by_transition + kLog2E * by_input;
   }
 
+  // Where states only go forward, a polynomial of one degree less will do.
   template <bool kForwardOnly>
   struct Joint : ZohUpdate<float, Joint<kForwardOnly>> {
     using Base = ZohUpdate<float, Joint>;
-    using Base::dt, Base::inverse, Base::phi, Base::transition;
-    static constexpr float kStepUnit = kSlopeUnit;
+    using Base::phi, Base::transition, Base::R;
+    static constexpr float kRadix = kLn2;  // A / omega
 
     static LRNNX_HD float constant(float& omega) {
       if (std::fabs(omega) < Base::kLeast) omega = Base::kLeast;
       return kLog2E / omega;
     }
 
-    LRNNX_HD Joint(float omega, float inverse, float, float dt) : Base(omega, inverse, dt) {
+    LRNNX_HD Joint(float omega, float inverse, float, float dt) : Base(omega, dt) {
       const float v = exponent(omega, dt);
+      const bool near = std::fabs(v) < Base::kPolynomialEnd;
       transition = exp2_approx(v);
-      near = std::fabs(v) < Base::kPolynomialEnd;
-      p = Base::template exp2m1_second<kForwardOnly>(v);
-      phi = select(near, dt * fma(v, p, 1.0f), fma(transition, inverse, -inverse));
+      const float dt_p = dt * exp2m1_second(v);
+      phi = fma(dt_p, v, dt);
+      R = fma(dt_p, -kLog2E, phi);
+      // In this order nvcc overwrites both under a predicate, without selections.
+      phi = select(near, phi, fma(transition, inverse, -inverse));
+      R = select(near, R, inverse * fma(-phi, reciprocal_approx(dt), transition));
     }
 
-    LRNNX_HD float phi_slope() const {
-      static_assert(!kForwardOnly);
-      return select(near, dt * fma(-(dt * kLog2E), p, phi), inverse * fma(transition, dt, -phi));
+   private:
+    // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= kPolynomialEnd, to 0.01 u with this p. Its third degree is good to
+    // 0.6 u, but not for p itself.
+    static LRNNX_HD float exp2m1_second(float x) {
+      if constexpr (kForwardOnly) {
+        float p = 0.00192405f;
+        p = p * x + 0.01390084f;
+        p = p * x + 0.0800756f;
+        return p * x + 0.34657304f;
+      } else {
+        float p = 0.00022218911f;
+        p = p * x + 0.0019263824f;
+        p = p * x + 0.01387605f;
+        p = p * x + 0.080075426f;
+        return p * x + 0.34657359f;
+      }
     }
-
-    bool near;
-    float p;
   };
   using JointUpdate = Joint<false>;
   using JointAdvance = Joint<true>;
@@ -170,36 +167,40 @@ struct Zoh<Complex> : Exponential<Complex> {
   }
 
   struct JointUpdate : ZohUpdate<Complex, JointUpdate> {
-    static constexpr float kStepUnit = kSlopeUnit;
+    static constexpr float kRadix = kTwoPi;
 
     static LRNNX_HD Complex constant(Complex& omega) {
       if (std::fabs(omega.re) < kLeast && std::fabs(omega.im) < kLeast) omega = {kLeast, 0.0f};
       return Zoh::inverse(omega);
     }
 
-    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt) : ZohUpdate(omega, inverse, dt) {
+    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt) : ZohUpdate(omega, dt) {
       const float x = exponent(omega, dt);
       const float e = exp2_approx(x);
       const Phase phase = phase_of(omega, dt);
-      const float expm1 =
-          select(std::fabs(x) < kPolynomialEnd, (kLn2 * x) * fma(x, exp2m1_second<true>(x), 1.0f), e - 1.0f);
+      const float expm1 = select(std::fabs(x) < kPolynomialEnd, x * exp2m1_ratio(x), e - 1.0f);
       transition = {e - e * phase.one_minus_cos, e * phase.sin};
       phi = Complex{expm1 - e * phase.one_minus_cos, transition.im} * inverse;
-    }
-
-    LRNNX_HD Complex phi_slope() const {
-      const Complex z = (kTwoPi * dt) * omega;
+      const Complex z = dt * (kRadix * omega);
       const float squared = squared_magnitude(z);
-      const Complex near = multiply_add(phi2(z, squared), -(dt * dt), phi * dt);
-      const Complex far = inverse * multiply_add(transition, dt, -phi);
-      return select(squared < 0.25f, near, far);
+      R = select(squared < 0.25f, multiply_add(phi2(z, squared), -dt, phi),
+                 inverse * multiply_add(phi, -reciprocal_approx(dt), transition));
     }
 
    private:
-    // The sum of z^k / (k + 2)! for |z| <= 1/2: 0.04 u. As psi below.
+    // (2^x - 1) / x for |x| <= kPolynomialEnd: 0.65 u.
+    static LRNNX_HD float exp2m1_ratio(float x) {
+      float p = 0.00133914594f;
+      p = p * x + 0.00963612087f;
+      p = p * x + 0.0555037521f;
+      p = p * x + 0.240226075f;
+      return p * x + 0.693147182f;
+    }
+
+    // The sum of z^k / (k + 2)! for |z| <= 1/2: 0.7 u. As psi below.
     static LRNNX_HD Complex phi2(Complex z, float squared) {
-      return polynomial(z, squared, 2.75573192e-06f, 2.48015873e-05f, 0.000198412698f, 0.00138888889f, 0.00833333333f,
-                        0.0416666667f, 0.166666667f, 0.5f);
+      return polynomial(z, squared, 2.48015873e-05f, 0.000198412698f, 0.00138888889f, 0.00833333333f, 0.0416666667f,
+                        0.166666667f, 0.5f);
     }
   };
 

@@ -4,7 +4,8 @@
 // forward saved:
 //   prepare   each lane turns its own quads into the transition's step, the input x, dy (through the gate) and
 //             softplus', and stores dz
-//   rebuild   the state at the start of each quad of steps, kept in registers, or shared memory if complex
+//   rebuild   the state at the start of each quad of steps, kept in registers or, where those are short, in shared
+//             memory
 //   reverse   quad by quad from the last: four states recomputed, then with g the adjoint of h,
 //                 g_t = C_t dy_t + transition_{t+1} g_{t+1},  w_t = g_t slope_t h_{t-1},
 //             and the sums  over states:   s1 = g B, s2 = w omega           (for du and ddelta)
@@ -89,9 +90,9 @@ __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
 // Shared memory, in this order: two tiles of B and C, first because of States::kPairMask; for rows of any kind where
 // they lie of each tensor; two stages of slots for delta, u, dout, z, out and, in the general kernel, deltaA; there too
 // slots for the sums over states; for ragged rows the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two
-// buffers for the warps' sums over channels; for complex weights, which leave no registers for them, the states at the
-// start of each quad, unless rows are ragged; the saved states; the sums for D and bias; bias and D; barriers; and in
-// the general kernel what a lane keeps between passes.
+// buffers for the warps' sums over channels; for complex weights the states at the start of each quad, unless rows are
+// ragged; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a lane keeps
+// between passes.
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct BackwardLayout : BackwardTensors {
   using Weight = typename Discretization::Weight;
@@ -118,10 +119,15 @@ struct BackwardLayout : BackwardTensors {
   static constexpr int kRingBytes = Tile::ring_bytes(kWarps);
   static constexpr int kRingsOffset = kLaneSumsOffset + (kGeneral ? (kLaneSums * kSlotBytes + 127) / 128 * 128 : 0);
   static constexpr int kSumsOffset = kRingsOffset + (kGeneral ? 4 : 3) * kRingBytes;
-  static constexpr bool kStartsInShared = kIsComplex<Weight> && kAligned && !kGeneral;
+  // The states at the start of each quad, where registers are short. Real ones lie in the stage of the next tile, each
+  // warp's in its own rows, two quads a slot; what is copied there waits until the last block of quads has begun.
+  static constexpr bool kStartsInStage =
+      kChannelsPerLane == 2 && Discretization::kInput == InputFactor::per_state && kAligned && !kGeneral;
+  static constexpr bool kStartsInShared = kStartsInStage || (kIsComplex<Weight> && kAligned && !kGeneral);
   static constexpr int kStartBytes = kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
   static constexpr int kStartsOffset = kSumsOffset + 2 * kWarps * kSumBytes;
-  static constexpr int kSavedOffset = kStartsOffset + (kStartsInShared ? Tile::kQuads * kThreads * kStartBytes : 0);
+  static constexpr int kSavedOffset =
+      kStartsOffset + (kStartsInShared && !kStartsInStage ? Tile::kQuads * kThreads * kStartBytes : 0);
   static constexpr int kChannelSumsOffset =
       kSavedOffset + kThreads * kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
   static constexpr int kParametersOffset = kChannelSumsOffset + kThreads * kChannelsPerLane * 8;
@@ -149,6 +155,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   using Advance = KernelAdvance<F, kGeneral>;
   static_assert(std::is_same_v<typename Update::Constant, typename Advance::Constant> &&
                 Update::kInput == Advance::kInput);
+  // Whether u stays beside x; if not, D dy takes its place, for registers are short.
+  constexpr bool kKeepsInput = R == 2 || Update::kInput == InputFactor::step;
   constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
   constexpr int kWeightParts = kParts<T>;
   constexpr int kQuadsInSum = kQuadsPerSum<T>;
@@ -182,11 +190,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
   T* const saved_here = reinterpret_cast<T*>(shared + Layout::kSavedOffset) + thread;
-  constexpr bool kStartsInShared = Layout::kStartsInShared;
-  struct alignas(16) Start {
+  constexpr bool kStartsInShared = Layout::kStartsInShared, kStartsInStage = Layout::kStartsInStage;
+  struct alignas(Layout::kStartBytes) Start {
     T states[R * J];
   };
-  Start* const starts = reinterpret_cast<Start*>(shared + Layout::kStartsOffset) + thread;
   float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::kParametersOffset);
   const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kKeptOffset) + thread;
@@ -211,9 +218,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 
   // sum_over_lanes() likes half of the lanes to have their two states, or channels, in each other's place. state_row()
   // are the channels whose states a lane holds, mine.row() those whose quads it prepares.
-  constexpr bool kSwapStates = R == 1 || !(kInputPerState && F::kStepsAdd);  // zoh has no registers for it
   constexpr bool kSwapChannels = R == 2;
-  const int swap_states = kSwapStates ? Lanes::channel(lane) >> (Lanes::kChannelBits - 1) : 0;
+  const int swap_states = Lanes::channel(lane) >> (Lanes::kChannelBits - 1);
   const int swap_channels = kSwapChannels ? k >> (Lanes::kStateBits - 1) : 0;
   const auto state_row = [&](int r) { return mine.row(r ^ swap_channels); };
   const auto clamped_row = [&](int r) { return min(state_row(r), last_channel); };
@@ -494,7 +500,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int j = 0; j < J; ++j) start[0][r][j] = saved_here[saved_index(r, j)];
       }
       __syncwarp();
-      if (pass == 0) copy_channels(m + 1);
+      if (!kStartsInStage && pass == 0) copy_channels(m + 1);
       copy_saved(last_pass ? m + 1 : m, last_pass ? 0 : pass + 1);
 
       if (pass == 0) {
@@ -576,7 +582,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           store_quad(shared, own + Layout::kUSlot, x);
           if constexpr (kIsComplex<T>) dy = {2.0f * dy.x, 2.0f * dy.y, 2.0f * dy.z, 2.0f * dy.w};
           store_quad(shared, own + Layout::kDoutSlot, dy);
-          store_quad(shared, own + Layout::kZSlot, u);
+          store_quad(shared, own + Layout::kZSlot, kKeepsInput ? u : Ddy[r]);
           store_quad(shared, own + Layout::kOutSlot, slope);
         }
         __syncwarp();
@@ -621,6 +627,17 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           }
         }
       };
+      const auto start_at = [&](int block, int quad) -> Start& {
+        const int i = block * kBlockQuads + quad;
+        if constexpr (kStartsInStage) {
+          constexpr int kWarpBytes = Tile::kWarpChannels * Tile::kRowBytes;
+          static_assert(kWarpBytes == 2 * 32 * sizeof(Start) && kBlockQuads % 2 == 0);
+          const std::uint32_t next_stage = Layout::kStagesOffset + (~m & 1) * Layout::kStageBytes + warp * kWarpBytes;
+          return reinterpret_cast<Start*>(shared + next_stage + i / 2 * Layout::kSlotBytes)[quad % 2 * 32 + lane];
+        } else {
+          return reinterpret_cast<Start*>(shared + Layout::kStartsOffset)[i * threads + thread];
+        }
+      };
       const auto copy_start = [&](int to, int from) {
 #pragma unroll
         for (int i = 0; i < R * J; ++i) start[to][i / J][i % J] = start[from][i / J][i % J];
@@ -647,7 +664,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
           for (int quad = 0; quad < kBlockQuads; ++quad) {
             if constexpr (kStartsInShared) {
-              Start& place = starts[(block * kBlockQuads + quad) * threads];
+              Start& place = start_at(block, quad);
 #pragma unroll
               for (int i = 0; i < R * J; ++i) place.states[i] = h[i / J][i % J];
             } else {
@@ -659,10 +676,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         }
       }
 
-      if (!kStartsInShared && left < Tile::kSteps) {
+      if (left < Tile::kSteps) {
         // Quads past the end: as above, whatever the last state is.
 #pragma unroll
         for (int quad = 1; quad < Tile::kQuads; ++quad) {
+          if constexpr (kStartsInShared) {
+            if (quad * 4 >= left) start_at(0, quad) = {};
+            continue;
+          }
 #pragma unroll
           for (int i = 0; i < R * J; ++i) {
             if (quad * 4 >= left) start[quad][i / J][i % J] = from_real<T>(0.0f);
@@ -676,6 +697,18 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         const std::uint32_t block_stage = Tile::quad_offset(stage, block * kBlockQuads);
         const std::uint32_t block_sums = Tile::quad_offset(sums_stage, block * kBlockQuads);
         const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
+        Start starts_now[kStartsInShared ? kBlockQuads : 1];
+        if constexpr (kStartsInShared) {
+#pragma unroll
+          for (int quad = 0; quad < kBlockQuads; ++quad) starts_now[quad] = start_at(block, quad);
+        }
+        if constexpr (kStartsInStage) {
+          if (block == 0) {
+            __syncwarp();
+            copy_channels(m + 1);
+            commit_copies();
+          }
+        }
 #pragma unroll
         for (int quad = kBlockQuads - 1; quad >= 0; --quad) {
           const int turn = (kBlocks - 1 - block) * kTurnsPerBlock + (kBlockQuads - 1 - quad) / kQuadsInSum;
@@ -684,14 +717,6 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           for (int j = 0; j < J; ++j) {
             B[j] = load_B(B_block, quad, j);
             C[j] = load_C(B_block, quad, j);
-          }
-          Start starts_now;
-          if constexpr (kStartsInShared) {
-            starts_now = starts[(block * kBlockQuads + quad) * threads];
-            if ((block * kBlockQuads + quad) * 4 >= left) {
-#pragma unroll
-              for (int i = 0; i < R * J; ++i) starts_now.states[i] = from_real<T>(0.0f);
-            }
           }
           // Over states, by (r, sum, e); over channels by (j, dB or dC, part, e).
           float sums[4 * kLaneSums * R], parts[8 * J * kWeightParts];
@@ -707,7 +732,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               Update updates[] = {update_of(0), update_of(1), update_of(2), update_of(3)};
               T h[5], A_part[4];
               if constexpr (kStartsInShared) {
-                h[0] = starts_now.states[r * J + j];
+                h[0] = starts_now[quad].states[r * J + j];
               } else {
                 h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
               }
@@ -780,7 +805,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           }
 
           if (sums_channels) {
-            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits, kSwapStates>(
+            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits, true>(
                 parts, Lanes::channel(lane), [](int bit) { return Lanes::channel_mask(bit); });
           }
           static_assert(8 * J * kWeightParts >> Lanes::kChannelBits == 4 * kStateSumQuads<T>);
@@ -829,6 +854,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       float4 s3 = {0.0f, 0.0f, 0.0f, 0.0f};  // of the input factor's step
       if constexpr (kLaneSums > 2) s3 = load_quad(shared, sums + sums_slot(2));
       const float4 u = load_quad(shared, own + Layout::kZSlot), slope = load_quad(shared, own + Layout::kOutSlot);
+      if constexpr (!kKeepsInput) Ddy[r] = u;
       const float4 dt = load_quad(shared, own + (has_deltaA ? Layout::kDeltaASlot : 0));
       float4 du, ddelta, ddeltaA;
       float bias_part = 0.0f;
