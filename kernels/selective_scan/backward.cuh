@@ -682,11 +682,11 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int quad = 1; quad < Tile::kQuads; ++quad) {
           if constexpr (kStartsInShared) {
             if (quad * 4 >= left) start_at(0, quad) = {};
-            continue;
-          }
+          } else {
 #pragma unroll
-          for (int i = 0; i < R * J; ++i) {
-            if (quad * 4 >= left) start[quad][i / J][i % J] = from_real<T>(0.0f);
+            for (int i = 0; i < R * J; ++i) {
+              if (quad * 4 >= left) start[quad][i / J][i % J] = from_real<T>(0.0f);
+            }
           }
         }
       }
