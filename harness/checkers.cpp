@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -25,8 +26,9 @@ namespace {
 // One job's processes.
 class Checkers {
  public:
-  Checkers(const CheckersOptions& options, std::span<const Implementation> implementations)
-      : options_(options), implementations_(implementations) {
+  Checkers(const CheckersOptions& options, std::span<const Implementation> implementations,
+           const std::atomic<bool>* cancelled = nullptr)
+      : options_(options), implementations_(implementations), cancelled_(cancelled) {
     if (!options.in_process) return;
     own_.emplace(options.check);
     for (const Implementation& implementation : implementations)
@@ -34,7 +36,7 @@ class Checkers {
         libraries_.push_back(&load_library(*implementation.file));
   }
 
-  // Nothing if a signal came before there was a result.
+  // Nothing if a signal or cancellation came before there was a result.
   std::optional<CheckResult> check(const Problem& problem) {
     const Implementation& implementation = find_implementation(implementations_, implementation_of(problem));
     if (!implementation.error.empty()) return broken_check(problem, implementation.error);
@@ -51,6 +53,7 @@ class Checkers {
       options.check = options_.check;
       options.patience_seconds = options_.patience_seconds;
       options.library = implementation.file;
+      options.cancelled = cancelled_;
       worker = std::make_unique<Worker>(options);
     }
     return *worker;
@@ -58,6 +61,7 @@ class Checkers {
 
   const CheckersOptions& options_;
   std::span<const Implementation> implementations_;
+  const std::atomic<bool>* cancelled_;
   std::vector<const Library*> libraries_ = linked_libraries();
   std::optional<Checker> own_;                              // in this process
   std::map<std::string, std::unique_ptr<Worker>> workers_;  // by library; "": linked in
@@ -106,6 +110,7 @@ class Jobs {
   }
   ~Jobs() {
     stop();
+    cancelled_ = true;
     for (std::thread& thread : threads_) thread.join();
   }
   Jobs(const Jobs&) = delete;
@@ -143,7 +148,7 @@ class Jobs {
 
   void work() {
     try {
-      Checkers checkers(options_, implementations_);
+      Checkers checkers(options_, implementations_, &cancelled_);
       for (auto [i, end] = take_group(); i < end; std::tie(i, end) = take_group()) {
         for (; i < end; ++i) {
           std::optional<CheckResult> checked = check(checkers, problems_[i]);
@@ -169,6 +174,7 @@ class Jobs {
   const std::vector<Problem>& problems_;
   const CheckersOptions& options_;
   std::span<const Implementation> implementations_;
+  std::atomic<bool> cancelled_ = false;
   std::shared_mutex memory_;  // of the machine
   std::mutex mutex_;          // of the rest
   std::condition_variable changed_;

@@ -32,7 +32,7 @@ using Clock = Channel::Clock;
 constexpr int kChildSocket = 3;
 // What a child gets to finish the sample in flight, or to leave when there is nothing more to do.
 constexpr double kGraceSeconds = 10;
-// Between two looks at the signals.
+// Between two looks at signals and cancellation.
 constexpr double kLookSeconds = 0.25;
 // What the reference gets, which is no kernel and does not hang: as good as for ever.
 constexpr double kReferenceSeconds = 1e6;
@@ -279,6 +279,10 @@ std::optional<Json> Worker::receive() {
       ::kill(pid_, SIGTERM);
       told_to_stop_ = true;
       deadline = in_seconds(kGraceSeconds);
+    }
+    if (options_.cancelled && *options_.cancelled) {
+      stop_child(true);
+      return std::nullopt;
     }
     std::string line;
     // In steps: a signal may interrupt another thread.

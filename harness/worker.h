@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,8 +33,9 @@ class Worker {
     CheckOptions check;
     // Without a sign of life for so long (sampling: beyond its own time-out) the child counts as hung and is killed.
     double patience_seconds = kPatienceSeconds;
-    std::optional<LibraryFile> library;      // what the child loads beside what is linked in
-    std::string program = "/proc/self/exe";  // an lrnnx-bench
+    std::optional<LibraryFile> library;            // what the child loads beside what is linked in
+    std::string program = "/proc/self/exe";        // an lrnnx-bench
+    const std::atomic<bool>* cancelled = nullptr;  // once true, nobody wants an answer: the child is killed
   };
 
   explicit Worker(Options options, std::map<std::string, Ceilings> ceilings = {});
