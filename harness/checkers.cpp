@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "harness/cost.h"
+#include "harness/signals.h"
 #include "harness/worker.h"
 
 namespace lrnnx::bench {
@@ -109,9 +110,8 @@ class Jobs {
     for (int64_t i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
   }
   ~Jobs() {
-    stop();
     cancelled_ = true;
-    for (std::thread& thread : threads_) thread.join();
+    finish();
   }
   Jobs(const Jobs&) = delete;
   Jobs& operator=(const Jobs&) = delete;
@@ -120,8 +120,15 @@ class Jobs {
   std::optional<CheckResult> result(size_t i) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return results_[i] || error_ || at_work_ == 0; });
-    if (error_) std::rethrow_exception(error_);
+    if (!results_[i] && error_) std::rethrow_exception(error_);
     return std::move(results_[i]);
+  }
+
+  // Nothing new begins; what is in flight ends.
+  void finish() {
+    stop();
+    for (std::jthread& thread : threads_)
+      if (thread.joinable()) thread.join();
   }
 
  private:
@@ -182,7 +189,7 @@ class Jobs {
   size_t next_ = 0;  // of the groups
   std::vector<std::optional<CheckResult>> results_;
   std::exception_ptr error_;
-  std::vector<std::thread> threads_;
+  std::vector<std::jthread> threads_;
   int64_t at_work_;  // jobs
 };
 
@@ -197,8 +204,9 @@ void check_all(const std::vector<Problem>& problems, const CheckersOptions& opti
                std::span<const Implementation> implementations,
                const std::function<bool(const CheckResult& result)>& take) {
   const int threads = omp_get_max_threads();
-  const int64_t jobs = options.jobs > 0 ? options.jobs : jobs_for(problems, threads);
-  if (options.in_process || jobs == 1) {
+  const int64_t wanted = options.jobs > 0 ? options.jobs : jobs_for(problems, threads);
+  const int64_t jobs = std::min(wanted, static_cast<int64_t>(groups_of(problems).size()));
+  if (options.in_process || jobs <= 1) {
     Checkers checkers(options, implementations);
     for (const Problem& problem : problems) {
       const std::optional<CheckResult> checked = checkers.check(problem);
@@ -209,10 +217,17 @@ void check_all(const std::vector<Problem>& problems, const CheckersOptions& opti
   // Of which each child gets its part.
   ::setenv("OMP_NUM_THREADS", std::to_string(std::max<int64_t>(1, threads / jobs)).c_str(), 1);
   Jobs at_work(problems, options, implementations, jobs);
-  for (size_t i = 0; i < problems.size(); ++i) {
+  size_t i = 0;
+  for (bool goes_on = true; goes_on && i < problems.size(); ++i) {
     const std::optional<CheckResult> checked = at_work.result(i);
-    if (!checked || !take(*checked)) return;
+    if (!checked) break;
+    goes_on = take(*checked);
   }
+  if (*StopOnSignal::flag() == 0) return;
+  // What was checked out of order is not lost.
+  at_work.finish();
+  for (; i < problems.size(); ++i)
+    if (const std::optional<CheckResult> checked = at_work.result(i)) take(*checked);
 }
 
 }  // namespace lrnnx::bench

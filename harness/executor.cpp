@@ -1,8 +1,10 @@
 // Which process runs which problem.
 #include "harness/executor.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <iterator>
+#include <set>
 
 #include "harness/error.h"
 #include "harness/results.h"
@@ -14,14 +16,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Rows = Executor::Rows;
 
-// Samples of several, round by round in turns. Every round has as many turns, of which some may be empty, so that those
-// of two rows stand at the same places.
+// Samples of several processes, round by round in turns; null: a process without any. Every round has as many turns, of
+// which some may be empty, so that those of two rows stand at the same places.
 Measurement interleaved(const std::vector<const Json*>& rows) {
   Measurement all;
   std::vector<std::vector<double>> samples;
   std::vector<std::vector<int64_t>> rounds;
   size_t most = 0;
   for (const Json* row : rows) {
+    if (!row) {
+      samples.emplace_back();
+      rounds.emplace_back();
+      continue;
+    }
     samples.push_back(row->at("samples_ms").get<std::vector<double>>());
     rounds.push_back(row->at("rounds").get<std::vector<int64_t>>());
     most = std::max(most, rounds.back().size());
@@ -42,24 +49,37 @@ Measurement interleaved(const std::vector<const Json*>& rows) {
   return all;
 }
 
-// The first row, with what follows from the samples of all.
-Json pooled(const std::vector<const Json*>& rows, const std::map<std::string, Ceilings>& ceilings) {
-  Json one = *rows.front();
+bool has_samples(const Json& row) {
+  return (is_timed(row) || verdict_of(row) == Verdict::invalid) && !row.at("samples_ms").empty();
+}
+
+// The first row, with what follows from the samples of all; null: a process without any.
+Json pooled(const Json& first, const std::vector<const Json*>& rows, const Ceilings& ceilings) {
+  Json one = first;
   Row row;
   row.problem = parse_problem(one.at("problem").get<std::string>());
   row.cost = cost(row.problem);
   row.cache = one.at("cache") == to_string(CacheState::warm) ? CacheState::warm : CacheState::cold;
   row.verdict = verdict_of(one);
   row.exit_code = static_cast<ExitCode>(one.at("exit_code").get<int>());
+  if (one.at("reason").is_string()) row.reason = one.at("reason");
+  if (row.verdict == Verdict::invalid) {  // its own samples were, which decides nothing: what it was before
+    const Json& check = one.at("check");
+    const bool mistrusted = !check.is_null() && check.at("status") == to_string(Status::mistrusted);
+    row.verdict = check.is_null() ? Verdict::unchecked : mistrusted ? Verdict::mistrusted : Verdict::passed;
+    row.exit_code = mistrusted ? ExitCode::nothing_ran : ExitCode::ok;
+    row.reason.clear();
+  }
   row.measurement = interleaved(rows);
   row.summary = summarize(row.measurement->samples_ms);
-  row.processes = static_cast<int64_t>(rows.size());
-  const Ceilings& measured = ceilings.at(row.problem.backend);
-  if (row.cache == CacheState::cold) row.floor = floor_of(row.cost, measured);
-  // What is null there is known from the first alone.
-  const Json all = to_json(judged(row, measured));
+  row.processes = std::ranges::count_if(rows, [](const Json* some) { return some != nullptr; });
+  if (const auto asked = static_cast<int64_t>(rows.size()); row.processes < asked)
+    row.note = fmt::format("timed by {} of {} processes", row.processes, asked);
+  if (row.cache == CacheState::cold) row.floor = floor_of(row.cost, ceilings);
+  const Json all = to_json(judged(row, ceilings));
+  // What else is null there is known from the first alone.
   for (const auto& [key, value] : all.items())
-    if (!value.is_null() || key == "note") one[key] = value;
+    if (!value.is_null() || key == "note" || key == "reason") one[key] = value;
   return one;
 }
 
@@ -67,22 +87,28 @@ Json pooled(const std::vector<const Json*>& rows, const std::map<std::string, Ce
 
 Rows pooled(const std::vector<Rows>& processes, const std::map<std::string, Ceilings>& ceilings) {
   Rows pool;
+  std::set<std::string> given_up;  // problems: after what went wrong there is no further cache state
   for (const Json& first : processes.front()) {
-    std::vector<const Json*> timed;
+    const std::string line = first.at("problem");
+    if (given_up.contains(line)) continue;
+    std::vector<const Json*> sampled;  // by process
     const Json* wrong = nullptr;
     for (const Rows& rows : processes) {
       const auto own = std::ranges::find(rows, key_of(first), key_of);
-      if (own == rows.end()) continue;
-      if (is_timed(*own))
-        timed.push_back(&*own);
-      else if (!wrong && verdict_of(*own) != Verdict::skipped)
+      sampled.push_back(own != rows.end() && has_samples(*own) ? &*own : nullptr);
+      if (own == rows.end() || wrong) continue;
+      if (const Verdict verdict = verdict_of(*own); verdict == Verdict::failed || verdict == Verdict::error)
         wrong = &*own;
     }
+    const auto known = ceilings.find(parse_problem(line).backend);
     if (wrong) {
       pool.push_back(*wrong);
       pool.back()["check"] = first.at("check");
+      given_up.insert(line);
+    } else if (sampled.front() && known != ceilings.end() && processes.size() > 1) {
+      pool.push_back(pooled(first, sampled, known->second));
     } else {
-      pool.push_back(timed.size() < 2 ? first : pooled(timed, ceilings));
+      pool.push_back(first);
     }
   }
   return pool;
@@ -169,7 +195,11 @@ void Executor::take_turns(const Shares& shares, int64_t processes, const std::fu
     seat.worker->learn(ceilings_);
     const bool goes_on = seat.worker->turn();
     seat.worker->pause();
-    if (seat.library.empty()) ceilings_ = seat.worker->ceilings();
+    const std::map<std::string, Ceilings>& known = seat.worker->ceilings();
+    if (seat.library.empty())
+      ceilings_ = known;
+    else
+      ceilings_.insert(known.begin(), known.end());  // if they could not be measured before
     if (goes_on) return;
     rows.at(seat.library)[static_cast<size_t>(seat.process)] = seat.worker->take();
     seat.is_over = true;
@@ -183,7 +213,8 @@ void Executor::take_turns(const Shares& shares, int64_t processes, const std::fu
   }
   for (Seat& seat : seats) turn(seat);
   const std::vector<Seat> first = seats;
-  for (int64_t process = 1; process < processes; ++process) {
+  // A child that starts after a signal would not learn of it.
+  for (int64_t process = 1; process < processes && *StopOnSignal::flag() == 0; ++process) {
     for (const Seat& checked : first) {
       if (checked.is_over) continue;
       std::vector<Problem> problems = shares.at(checked.library);

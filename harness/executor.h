@@ -57,7 +57,7 @@ class Executor {
 
 // One row of each that several processes have of the same problem and cache state, in the order of the first process:
 // with the samples of all, round by round in turns, and what follows from them. A process that could not run it adds
-// nothing; one in which it went wrong decides.
+// nothing, and a note says so; one in which it went wrong decides.
 Executor::Rows pooled(const std::vector<Executor::Rows>& processes, const std::map<std::string, Ceilings>& ceilings);
 
 }  // namespace lrnnx::bench

@@ -73,7 +73,7 @@ class Worker {
   void measure(const std::string& backend);
 
   // As a Checker in the child says, or what befell it. Nothing if StopOnSignal has noted a signal and the child does
-  // not end the problem soon.
+  // not end the problem soon, or if it is cancelled.
   std::optional<CheckResult> check(const Problem& problem);
 
   // The variants of Options::library. Throws SystemError saying what is wrong with it, or what befell the child.

@@ -70,8 +70,57 @@ TEST(Pooled, AProcessThatWentWrongDecidesAndOneThatCouldNotRunAddsNothing) {
   EXPECT_EQ(row.at("check").at("status"), "mistrusted");
 
   const Json skipped = gone_wrong(Verdict::skipped, ExitCode::nothing_ran);
-  EXPECT_EQ(pooled({good, {skipped}, {}}, kCeilings).at(0), good.at(0));
+  const Json alone = pooled({good, {skipped}, {}}, kCeilings).at(0);
+  EXPECT_EQ(alone.at("samples_ms"), good.at(0).at("samples_ms"));
+  EXPECT_EQ(alone.at("rounds"), Json({3, 0, 0})) << "in step with rows of three processes";
+  EXPECT_EQ(alone.at("processes"), 1);
+  EXPECT_NE(alone.at("note").get<std::string>().find("1 of 3 processes"), std::string::npos);
   EXPECT_EQ(pooled({{skipped}, {}}, kCeilings).at(0), skipped);
+}
+
+TEST(Pooled, WhatWentWrongColdIsNotTimedWarm) {
+  Row warm = timed({1, 2, 3}, {3});
+  warm.cache = CacheState::warm;
+  const Rows good = {to_json(timed({1, 2, 3}, {3})), to_json(warm)};
+  const Rows pool = pooled({good, {gone_wrong(Verdict::error, ExitCode::system)}}, kCeilings);
+  ASSERT_EQ(pool.size(), 1u);
+  EXPECT_EQ(pool[0].at("verdict"), "error");
+}
+
+TEST(Pooled, OneInvalidProcessDecidesNothing) {
+  Json throttled = to_json(timed({1e-9}, {1}));
+  throttled["verdict"] = "invalid";
+  throttled["exit_code"] = 1;
+  throttled["reason"] = "too fast";
+  const Rows good = {to_json(timed({1, 2, 3}, {3}))};
+  for (const auto& both : {std::vector<Rows>{{throttled}, good}, std::vector<Rows>{good, {throttled}}}) {
+    const Json row = pooled(both, kCeilings).at(0);
+    EXPECT_EQ(row.at("verdict"), "mistrusted");
+    EXPECT_NE(row.at("exit_code"), 1);
+    EXPECT_EQ(row.at("samples_ms").size(), 4u);
+    EXPECT_TRUE(row.at("reason").is_null());
+  }
+}
+
+TEST(Executor, AProcessThatIsToldWhatIsRightMakesASoundRow) {
+  Worker::Options options;
+  options.program = std::string(LRNNX_BINARY_DIR) + "/bin/lrnnx-bench";
+  options.run.measure.min_samples = 3;
+  options.run.measure.min_seconds = 0;
+  options.run.measure.max_noise = 1e9;
+  Problem naive = tiny();
+  naive.implementation = "naive";
+  Worker first(options), second(options);
+  first.begin({tiny(), naive}, {.processes = 2, .checked = {}});
+  ASSERT_TRUE(first.turn());
+  const Checksums right = first.checked();
+  ASSERT_EQ(right.size(), 2u);
+  second.begin({tiny(), naive}, {.processes = 2, .checked = right});
+  ASSERT_TRUE(second.turn());
+  const pid_t child = second.pid();
+  while (second.turn()) continue;
+  EXPECT_EQ(second.pid(), child) << "or the next contest pays for another start, and this one ran out of turn";
+  for (const Json& row : second.take()) EXPECT_EQ(row.at("exit_code"), 0) << row.at("reason");
 }
 
 TEST(Executor, WhatIsSmallIsTimedByAsManyProcessesAsAskedFor) {
