@@ -20,13 +20,8 @@ namespace lrnnx::bench {
 namespace {
 
 // Everything that changes what the oracle says.
-std::string oracle_key(Problem problem, const HostTensors& intermediates) {
-  problem.backend.clear();
-  problem.implementation.clear();
-  problem.configuration.clear();
-  problem.layout = MemoryLayout::contiguous;
-  problem.options.save = false;
-  std::string key = to_string(problem);
+std::string oracle_key(const Problem& problem, const HostTensors& intermediates) {
+  std::string key = to_string(question_of(problem));
   for (const auto& [name, values] : intermediates) {
     const std::string_view bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
     key += fmt::format(" {}={:016x}", name, hash_text(bytes));
@@ -149,6 +144,15 @@ const OracleTensors& Checker::expected(const Problem& problem, const HostTensors
     oracle_depth_ = depth;
   }
   return oracle_;
+}
+
+Problem question_of(Problem problem) {
+  problem.backend.clear();
+  problem.implementation.clear();
+  problem.configuration.clear();
+  problem.layout = MemoryLayout::contiguous;
+  problem.options.save = false;
+  return problem;
 }
 
 CheckResult broken_check(const Problem& problem, const std::string& reason) {

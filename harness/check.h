@@ -33,6 +33,10 @@ struct CheckResult {
   std::vector<uint64_t> output_checksums;  // of the bits that came out; a launch on the same inputs gives them again
 };
 
+// What the reference is asked: problems with the same question have the same answer, but for intermediates that a
+// backward reads.
+Problem question_of(Problem problem);
+
 // What befell the process that was to check the problem.
 CheckResult broken_check(const Problem& problem, const std::string& reason);
 

@@ -68,27 +68,18 @@ class Checkers {
   std::map<std::string, std::unique_ptr<Worker>> workers_;  // by library; "": linked in
 };
 
-// The reference answers both with the same: a Checker keeps its last answer.
-bool share_reference(Problem one, Problem other) {
-  for (Problem* problem : {&one, &other}) {
-    problem->backend = problem->implementation = problem->configuration = "";
-    problem->layout = MemoryLayout::contiguous;
-    problem->options.save = false;
-  }
-  return one == other;
-}
-
 using Group = std::pair<size_t, size_t>;  // problems [first, second)
 
-// Neighbours that share the reference's answer, in order; but those that are a large part of all first, so that the
-// others need not wait for them at the end.
+// Neighbours with the same question to the reference, for a Checker keeps its last answer; in order, but those that are
+// a large part of all first, so that the others need not wait for them at the end.
 std::vector<Group> groups_of(const std::vector<Problem>& problems) {
   constexpr double kLarge = 0.01;
   const auto updates = [&](size_t i) { return cost(problems[i]).state_updates; };
   std::vector<Group> groups;
   double all = 0;
   for (size_t i = 0; i < problems.size(); ++i) {
-    if (groups.empty() || !share_reference(problems[groups.back().first], problems[i])) groups.emplace_back(i, i);
+    if (groups.empty() || question_of(problems[groups.back().first]) != question_of(problems[i]))
+      groups.emplace_back(i, i);
     groups.back().second = i + 1;
     all += updates(i);
   }

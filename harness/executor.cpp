@@ -105,7 +105,7 @@ Rows pooled(const std::vector<Rows>& processes, const std::map<std::string, Ceil
       pool.push_back(*wrong);
       pool.back()["check"] = first.at("check");
       given_up.insert(line);
-    } else if (sampled.front() && known != ceilings.end() && processes.size() > 1) {
+    } else if (sampled.front() && known != ceilings.end()) {
       pool.push_back(pooled(first, sampled, known->second));
     } else {
       pool.push_back(first);

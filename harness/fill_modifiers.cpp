@@ -26,6 +26,12 @@ bool event(const Context& context, const Element& e, double probability) {
   return e.with_key(context.event_key).chance(probability);
 }
 
+// What is added to the tensor before it is a step.
+double bias_of(const Context& context, const Element& e) {
+  if (context.tensor.name != "delta" || !context.problem.options.delta_bias) return 0;
+  return context.bias[static_cast<size_t>(e.row() % context.problem.shape.dim)];
+}
+
 // What delta must be for the step dt.
 double delta_for(const Context& context, const Element& e, double dt) {
   constexpr double kNoStep = -200;  // softplus(-200) is 1e-87
@@ -33,7 +39,7 @@ double delta_for(const Context& context, const Element& e, double dt) {
   if (context.tensor.name != "delta") return dt;
   const double x = !options.delta_softplus ? dt : dt > 0 ? softplus_inverse(dt) : kNoStep;
   if (!options.delta_bias) return x;
-  const double delta = x - context.bias[static_cast<size_t>(e.row() % context.problem.shape.dim)];
+  const double delta = x - bias_of(context, e);
   // Rounded to 16 bits it may not become so small that a step is negative: with stiff A one such step is e^20.
   const bool rounds = context.tensor.storage != Storage::f32 && !options.delta_softplus;
   return rounds ? delta + (delta < 0 ? -delta : delta) * 0x1p-8 : delta;
@@ -139,10 +145,7 @@ Modification negative_dt(const Problem& problem, std::string_view tensor) {
   if (!is_step(tensor) || (tensor == "delta" && problem.options.delta_softplus)) return nullptr;
   return [](const Context& c, const Element& e, double value) {
     if (!event(c, e, kSometimes)) return value;
-    const double bias = c.tensor.name == "delta" && c.problem.options.delta_bias
-                            ? c.bias[static_cast<size_t>(e.row() % c.problem.shape.dim)]
-                            : 0.0;
-    return -(value + bias) - bias;
+    return -value - 2 * bias_of(c, e);
   };
 }
 const char* needs_negative_step(const Problem& problem) {
@@ -184,7 +187,7 @@ Modification softplus_edges(const Problem&, std::string_view tensor) {
     const auto edge = static_cast<size_t>(random.uniform(0, std::size(kEdges)));
     const double between = other(c, e).uniform(-110, 130);
     const double x = other(c, e).sign() > 0 ? kEdges[edge] + random.normal() : between;
-    return c.problem.options.delta_bias ? x - c.bias[static_cast<size_t>(e.row() % c.problem.shape.dim)] : x;
+    return x - bias_of(c, e);
   };
 }
 const char* needs_softplus(const Problem& problem) {
@@ -242,7 +245,7 @@ constexpr Fill kModifiers[] = {
      .modifier = A_near_zero,
      .objection = needs_A},
     {.name = "growing",
-     .description = "A above 0, so small that no state grows by more than e^8",
+     .description = "A above 0, so small that with steps up to 1 no state grows by more than e^8",
      .modifier = growing,
      .objection = needs_sign_of_A},
     {.name = "impulse_first", .description = "u is 0 after the first step", .modifier = impulse_first},

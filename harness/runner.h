@@ -25,9 +25,8 @@ struct RunOptions {
   int64_t processes = 0;                                // see processes_for()
 };
 
-// Processes that time the same small problem on a GPU differ by a percent or two, for its code lies elsewhere in each;
-// several in turns by less. So many time it: `asked`, or with 0 one on the processor and kProcesses on a GPU; one if it
-// is not small.
+// Processes that time the same small problem on a GPU differ by a percent or two, and by less if several time it in
+// turns. So many time it: `asked`, or with 0 one on the processor and kProcesses on a GPU; one if it is not small.
 int64_t processes_for(const Problem& problem, int64_t asked);
 inline constexpr int64_t kProcesses = 4, kMostProcesses = 64;
 inline constexpr double kSmallBytes = 32 << 20;  // of inputs and outputs
