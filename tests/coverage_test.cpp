@@ -41,8 +41,10 @@ std::string kernel_of(const Problem& problem) {
   const lrnnx_selective_scan_problem abi = abi_problem(problem);
   std::string kernel = variant_name(problem);
   if (cuda::has_single_state(abi)) return kernel + " single state";
-  const bool whole = problem.shape.seqlen % 4 == 0 && problem.layout == MemoryLayout::contiguous;
-  kernel += whole ? " whole quads" : " ragged";
+  const bool contiguous = problem.layout == MemoryLayout::contiguous;
+  kernel += contiguous && problem.shape.seqlen % 4 == 0           ? " whole quads"
+            : contiguous && cuda::row_phase(abi).channel_step > 1 ? " shifted"
+                                                                  : " any rows";
   if (cuda::needs_general_kernel(abi)) return kernel + " general";
   if (problem.direction == "forward") {
     cuda::ForwardConfiguration chosen{};

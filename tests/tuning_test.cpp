@@ -159,6 +159,35 @@ TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
 }
 
+TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  const auto phase = [&](int64_t dim, int64_t seqlen, int64_t groups = 1) {
+    problem.dim = dim, problem.seqlen = seqlen, problem.groups = groups;
+    const RowPhase phase = row_phase(problem);
+    return std::pair(phase.channel_step, phase.unit);
+  };
+  using Phase = std::pair<int32_t, int32_t>;
+  EXPECT_EQ(phase(2048, 2047), Phase(16, 16));
+  EXPECT_EQ(phase(2048, 2046), Phase(8, 16));
+  EXPECT_EQ(phase(2048, 2045), Phase(16, 16));
+  EXPECT_EQ(phase(2048, 2065), Phase(8, 8)) << "a longer lead would take another tile";
+  EXPECT_EQ(phase(2048, 2044), Phase(1, 1)) << "quads are aligned as they are";
+  EXPECT_EQ(phase(768, 197), Phase(4, 4)) << "three times 64 channels of each kind, but 96 of eight kinds";
+  EXPECT_EQ(phase(192, 197), Phase(4, 4)) << "three quarters of a block";
+  EXPECT_EQ(phase(128, 197), Phase(1, 1)) << "half of one";
+  EXPECT_EQ(phase(2047, 2047), Phase(1, 1));
+  EXPECT_EQ(phase(2048, 2047, 2), Phase(16, 16));
+  EXPECT_EQ(phase(2048, 2047, 16), Phase(1, 1));
+  // Rows of one kind begin at multiples of the unit, and tiles hold the longest lead and whole quads of the row.
+  for (const int64_t seqlen : {1, 2, 3, 66, 197, 2047}) {
+    const auto [step, unit] = phase(2048, seqlen);
+    EXPECT_EQ(step * seqlen % unit, 0) << seqlen;
+    EXPECT_GE(row_phase(problem).steps(seqlen), (seqlen + 3) / 4 * 4 + unit - 1) << seqlen;
+  }
+  problem.dtype = LRNNX_C64;
+  EXPECT_EQ(phase(2048, 2047), Phase(1, 1));
+}
+
 TEST(Tuning, ARefusalSaysWhatIsAllowedAndWhy) {
   lrnnx_selective_scan_problem problem = problems().front();
   problem.seqlen = 197;
@@ -166,8 +195,10 @@ TEST(Tuning, ARefusalSaysWhatIsAllowedAndWhy) {
     EXPECT_EQ(chosen(problem, direction, text), "");
     return std::string(lrnnx_last_error());
   };
-  EXPECT_EQ(refusal(LRNNX_FORWARD, "stages=3"),
-            "configuration: \"stages=3\" is not allowed; stages takes 2 for a seqlen that is no multiple of 4");
+  EXPECT_EQ(
+      refusal(LRNNX_FORWARD, "stages=3"),
+      "configuration: \"stages=3\" is not allowed; stages takes 2 for a seqlen that is no multiple of 4, with complex "
+      "weights or few channels a group");
   EXPECT_EQ(refusal(LRNNX_BACKWARD, "splits=8"),
             "configuration: \"splits=8\" is not allowed; splits takes 1 to 7 for this seqlen");
   EXPECT_NE(refusal(LRNNX_FORWARD, "lanes=16,channels=2").find("lanes=16,channels=1"), std::string::npos);

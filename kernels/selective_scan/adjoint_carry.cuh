@@ -26,6 +26,7 @@ struct AdjointParameters {
   float* carry;  // (B, splits, D, N)
   std::int64_t batch, dim;
   std::uint32_t seqlen, tiles;
+  RowPhase phase;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, stage_bytes;
   bool variable_C, raw_step, softplus;
   bool bf16;  // of halves: else f16
@@ -71,22 +72,22 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   // The leftmost split hands nothing on.
   const std::uint32_t split = 1 + blockIdx.x / p.channel_blocks % (p.splits - 1);
   const BlockPlace place(channel_block, blockIdx.x / p.channel_blocks / (p.splits - 1), p.groups, p.channels_per_group,
-                         warps * Tile::kWarpChannels);
+                         warps * Tile::kWarpChannels, phase_of<kRowKind>(p.phase), p.seqlen);
   const std::uint32_t batch = place.batch;
-  const std::int64_t first_channel = place.first_channel;
-  const int last_channel = place.last_channel;
+  const int last_channel = place.last_channel, lead = place.lead;
+  const std::uint32_t end = p.seqlen + lead;
   const std::uint32_t first_tile = split * p.tiles_per_split;
   const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
   const bool has_z = p.tensors[Layout::kZ].data != nullptr;
-  const std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen;
+  const std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen - lead;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kRowsBytes + 2 * p.stage_bytes) + thread;
 
-  const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
+  const typename Layout::Rows rows(shared, p.tensors, place);
   __syncthreads();
   const auto misalignment = [&](int tensor) {
-    if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
+    if (kAligned || p.tensors[tensor].data == nullptr) return 0u;
     return Tile::misalignment(rows, tensor, last_channel, mine);
   };
   const std::uint32_t skipped =
@@ -99,12 +100,11 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const auto copy = [&](int m) {
     if (m < tiles) {
       const std::uint32_t time = time_of(m);
-      const int left = static_cast<int>(p.seqlen - time);
+      const int begin = begin_of_rows<kRowKind>(lead, time), left = static_cast<int>(end - time);
       const std::uint32_t states = shared_base + Layout::kRowsBytes + (m & 1) * p.stage_bytes;
       const std::uint32_t slots = states + state_bytes;
       const auto copy_tensor = [&](std::uint32_t slot, int tensor) {
-        Tile::copy(slot, rows, tensor, last_channel, time, left,
-                   kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, mine);
+        Tile::copy(slot, rows, tensor, last_channel, time, begin, left, skipped >> 4 * tensor, mine);
       };
       copy_tensor(slots, Layout::kStep);
       copy_tensor(slots + slot_bytes, Layout::kDout);
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       if (!kGeneral || p.variable_C) {
         States::template copy<threads>(states,
                                        static_cast<const Stored<kRowKind>*>(p.C) + (group_row + time) * kParts<T>,
-                                       passes * kStatesPerPass, p.dstate, p.seqlen, left, thread);
+                                       passes * kStatesPerPass, p.dstate, p.seqlen, begin, left, thread);
       }
     }
     commit_copies();
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         const bool valid = n < p.dstate;
-        const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
+        const std::int64_t weight = place.channel(clamped_row(r)) * p.dstate + n;
         omega[r][j] = load_omega<F>(p.A, weight, valid);
         if constexpr (kGeneral) {
           C_fixed[j] = from_real<T>(0.0f);
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   };
 #pragma unroll
   for (int r = 0; r < R; ++r) {
-    bias[r] = p.delta_bias != nullptr ? p.delta_bias[first_channel + clamped_row(r)] : 0.0f;
+    bias[r] = p.delta_bias != nullptr ? p.delta_bias[place.channel(clamped_row(r))] : 0.0f;
     step_sum[r] = 0.0f;
 #pragma unroll
     for (int j = 0; j < J; ++j) {
@@ -175,14 +175,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     }
     __syncthreads();
     copy(m + 1);
-    const int left = static_cast<int>(p.seqlen - time_of(m));
+    const int begin = begin_of_rows<kRowKind>(lead, time_of(m)), left = static_cast<int>(end - time_of(m));
     const std::uint32_t states = Layout::kRowsBytes + (m & 1) * p.stage_bytes;
     const std::uint32_t slots = states + state_bytes, steps = slots + Tile::row_offset(mine.first_row);
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const auto load = [&](int tensor) {
         return Tile::load_copied(shared, slots + mine.quad + tensor * slot_bytes + r * Tile::kLaneRowBytes,
-                                 skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3, p.bf16);
+                                 skipped >> (4 * tensor + 2 * r) & 3, p.bf16);
       };
       float4 step = load(Layout::kStep), dy = load(Layout::kDout), z = {0.0f, 0.0f, 0.0f, 0.0f};
       if (has_z) z = load(Layout::kZ);
@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       }
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        if (4 * k + e >= left) {
+        if (4 * k + e < begin || 4 * k + e >= left) {
           at(step, e) = F::kNeutralStep;
           at(dy, e) = 0.0f;
         }
@@ -249,12 +249,12 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     }
   }
 
-  const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim + first_channel;
+  const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim;
 #pragma unroll
   for (int r = 0; r < R; ++r) {
     const float sum = sum_over_state_lanes<K>(step_sum[r]);
     if (mine.row(r) > last_channel) continue;
-    const std::int64_t channel = row + mine.row(r);
+    const std::int64_t channel = row + place.channel(mine.row(r));
     if (F::kStepsAdd && k == 0) p.product[channel] = sum;
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) recall(pass);

@@ -60,13 +60,14 @@ struct BackwardParameters {
   const float* carry;
   float* dh0;
   // Sums over the block's channels. Either partial sums, (B G, channel_blocks, quads, passes, kStateSumQuads, 32)
-  // float4, or, with one block for each group, dB and dC themselves.
+  // float4, of the block's own tiles, or, with one block for each group, dB and dC themselves.
   float4* state_sums;
   void *dB, *dC;
   // Sums over time, (B splits segments, D, N) and (B splits segments, D); B_sums and C_sums for fixed B and C.
   float *A_sums, *B_sums, *C_sums, *D_sums, *bias_sums;
   std::int64_t dim;
   std::uint32_t seqlen, tiles;
+  RowPhase phase;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, segments;
   bool variable_B, variable_C, softplus;
   bool bf16;  // of halves: else f16
@@ -89,10 +90,10 @@ __device__ __forceinline__ StateSumPlace state_sum_place(int lane) {
 
 // Shared memory, in this order: two tiles of B and C, first because of States::kPairMask; for rows of any kind where
 // they lie of each tensor; two stages of slots for delta, u, dout, z, out and, in the general kernel, deltaA; there too
-// slots for the sums over states; for ragged rows the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two
-// buffers for the warps' sums over channels; for complex weights the states at the start of each quad, unless rows are
-// ragged; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a lane keeps
-// between passes.
+// slots for the sums over states; for lines the rings of dz, du, ddelta and, in the general kernel, ddeltaA; two
+// buffers for the warps' sums over channels; for complex weights the states at the start of each quad, unless rows take
+// lines; the saved states; the sums for D and bias; bias and D; barriers; and in the general kernel what a lane
+// keeps between passes.
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct BackwardLayout : BackwardTensors {
   using Weight = typename Discretization::Weight;
@@ -179,10 +180,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const std::uint32_t channel_block = blockIdx.x % p.channel_blocks;
   const std::uint32_t split = blockIdx.x / p.channel_blocks % p.splits;
   const BlockPlace place(channel_block, blockIdx.x / p.channel_blocks / p.splits, p.groups, p.channels_per_group,
-                         warps * Tile::kWarpChannels);
+                         warps * Tile::kWarpChannels, phase_of<kRowKind>(p.phase), p.seqlen);
   const std::uint32_t batch = place.batch, batch_group = place.batch_group;
-  const std::int64_t first_channel = place.first_channel;
-  const int last_channel = place.last_channel;
+  const int last_channel = place.last_channel, lead = place.lead;
+  const std::uint32_t end = p.seqlen + lead;
   const std::uint32_t first_tile = split * p.tiles_per_split;
   const int tiles = min(static_cast<std::uint32_t>(p.tiles_per_split), p.tiles - first_tile);
 
@@ -198,18 +199,18 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kKeptOffset) + thread;
 
-  const typename Layout::Rows rows(shared + Layout::kRowsOffset, p.tensors, batch, first_channel);
+  const typename Layout::Rows rows(shared + Layout::kRowsOffset, p.tensors, place);
   if (thread == 0) {
     barrier_init(barriers, threads);
     barrier_init(barriers + 8, threads);
   }
   for (int i = thread; i < warps * Tile::kWarpChannels; i += threads) {
-    const std::int64_t channel = first_channel + min(i, last_channel);
+    const std::int64_t channel = place.channel(min(i, last_channel));
     bias_and_D[i] = {p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f, p.D != nullptr ? p.D[channel] : 0.0f};
   }
   __syncthreads();
   const auto misalignment = [&](int tensor) {
-    if (kAligned || p.tensors[tensor].data == nullptr || (kRowKind == RowKind::ragged && tensor > 0)) return 0u;
+    if (kAligned || p.tensors[tensor].data == nullptr) return 0u;
     return Tile::misalignment(rows, tensor, last_channel, mine);
   };
   const std::uint32_t skipped = misalignment(Layout::kDelta) | misalignment(Layout::kU) << 4 |
@@ -228,16 +229,15 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + lane_state(j); };
   // Tiles are counted from the right.
   const auto time_of = [&](int m) { return (first_tile + tiles - 1 - m) * Tile::kSteps; };
-  const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen;
+  const std::int64_t group_row = static_cast<std::int64_t>(batch_group) * p.dstate * p.seqlen - lead;
 
   const auto copy_channels = [&](int m) {
     if (m >= tiles) return;
     const std::uint32_t time = time_of(m);
-    const int left = static_cast<int>(p.seqlen - time);
+    const int begin = begin_of_rows<kRowKind>(lead, time), left = static_cast<int>(end - time);
     const std::uint32_t stage = shared_base + Layout::kStagesOffset + (m & 1) * Layout::kStageBytes;
     const auto copy = [&](int tensor, int slot) {
-      Tile::copy(stage + slot, rows, tensor, last_channel, time, left,
-                 kRowKind == RowKind::any ? skipped >> 4 * tensor : skipped, mine);
+      Tile::copy(stage + slot, rows, tensor, last_channel, time, begin, left, skipped >> 4 * tensor, mine);
     };
     copy(Layout::kDelta, 0);
     copy(Layout::kU, Layout::kUSlot);
@@ -252,10 +252,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const auto copy_saved = [&](int m, int pass) {
     if (m >= tiles) return;
     const std::int64_t save = static_cast<std::int64_t>(batch) * p.tiles + first_tile + tiles - 1 - m;
-    const T* const states = reinterpret_cast<const T*>(p.saved) + (save * p.dim + first_channel) * p.dstate;
+    const T* const states = reinterpret_cast<const T*>(p.saved) + (save * p.dim + place.first_channel) * p.dstate;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const T* const row = states + (min(mine.row(r), last_channel) * p.dstate + k);
+      const T* const row = states + (min(mine.row(r), last_channel) * place.channel_step * p.dstate + k);
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = pass * kStatesPerPass + j * K;
@@ -271,15 +271,16 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         shared_base + Layout::kStatesOffset + ((m * passes + pass) & 1) * Layout::kStateTileBytes;
     const std::int64_t first =
         (group_row + static_cast<std::int64_t>(pass) * kStatesPerPass * p.seqlen + time) * kWeightParts;
-    const int states = p.dstate - pass * kStatesPerPass, left = static_cast<int>(p.seqlen - time);
+    const int states = p.dstate - pass * kStatesPerPass;
+    const int begin = begin_of_rows<kRowKind>(lead, time), left = static_cast<int>(end - time);
     if (F::kTakesB && (!kGeneral || p.variable_B)) {
       States::template copy<threads>(target, static_cast<const Stored<kRowKind>*>(p.B) + first, kStatesPerPass, states,
-                                     p.seqlen, left, thread);
+                                     p.seqlen, begin, left, thread);
     }
     if (!kGeneral || p.variable_C) {
       States::template copy<threads>(target + Layout::kStateTileBytes / 2,
                                      static_cast<const Stored<kRowKind>*>(p.C) + first, kStatesPerPass, states,
-                                     p.seqlen, left, thread);
+                                     p.seqlen, begin, left, thread);
     }
   };
 
@@ -306,7 +307,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
-        const std::int64_t weight = (first_channel + clamped_row(r)) * p.dstate + n;
+        const std::int64_t weight = place.channel(clamped_row(r)) * p.dstate + n;
         const bool valid = n < p.dstate;
         omega[r][j] = load_omega<F>(p.A, weight, valid);
         constant[r][j] = Update::constant(omega[r][j]);
@@ -324,10 +325,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
-        const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim + first_channel;
+        const std::int64_t row = (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim;
         adjoint[r][j] = A_sum[r][j] = B_sum[j] = C_sum[j] = from_real<T>(0.0f);
         if (p.carry != nullptr && n < p.dstate) {
-          adjoint[r][j] = load_weight<T>(p.carry, (row + clamped_row(r)) * p.dstate + n);
+          adjoint[r][j] = load_weight<T>(p.carry, (row + place.channel(clamped_row(r))) * p.dstate + n);
         }
       }
     }
@@ -408,7 +409,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 
   // Write the sums over time of one segment and start the next.
   const auto segment_row = [&](int segment) {
-    return ((static_cast<std::int64_t>(batch) * p.splits + split) * p.segments + segment) * p.dim + first_channel;
+    return ((static_cast<std::int64_t>(batch) * p.splits + split) * p.segments + segment) * p.dim;
   };
   const auto flush_states = [&](int segment, int pass) {
 #pragma unroll
@@ -417,7 +418,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         if (is_valid(state_row(r)) && n < p.dstate) {
-          const std::int64_t index = (segment_row(segment) + state_row(r)) * p.dstate + n;
+          const std::int64_t index = (segment_row(segment) + place.channel(state_row(r))) * p.dstate + n;
           if (F::kUsesA) store_weight(p.A_sums, index, Update::kOmegaUnit * A_sum[r][j]);
           if (F::kTakesB && kGeneral && !p.variable_B) store_weight(p.B_sums, index, B_sum[j]);
           if (kGeneral && !p.variable_C) store_weight(p.C_sums, index, C_sum[j]);
@@ -432,7 +433,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       const float2 sums = channel_sums[r * threads];
       const float D_total = sum_over_state_lanes<K>(sums.x), bias_total = sum_over_state_lanes<K>(sums.y);
       if (k == 0 && is_valid(mine.row(r))) {
-        const std::int64_t index = segment_row(segment) + mine.row(r);
+        const std::int64_t index = segment_row(segment) + place.channel(mine.row(r));
         if (p.D_sums != nullptr) p.D_sums[index] = D_total;
         if (p.bias_sums != nullptr) p.bias_sums[index] = bias_total;
       }
@@ -440,14 +441,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     }
   };
 
-  // Of ragged rows. A line ends in the tile on its right, which was there first.
+  // A line ends in the tile on its right, which was there first.
   int behind[R];
-  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, mine, behind);
   const auto store_line = [&](int tensor, int ring, int time) {
     if constexpr (!kAligned) {
-      if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, mine, behind);
+      Tile::measure_lines(rows, tensor, last_channel, mine, behind);
       Tile::store_line(shared, Layout::kRingsOffset + ring * Layout::kRingBytes, rows, tensor, last_channel, time,
-                       time_of(tiles - 1), min(p.seqlen, time_of(0) + Tile::kSteps), behind, mine);
+                       max(lead, static_cast<int>(time_of(tiles - 1))),
+                       static_cast<int>(min(end, time_of(0) + Tile::kSteps)), behind, mine);
     }
   };
   const auto store_lines = [&](int time) {
@@ -480,7 +481,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 
   for (int m = 0; m < tiles; ++m) {
     const std::uint32_t time = time_of(m);
-    const int left = static_cast<int>(p.seqlen - time);
+    const int begin = begin_of_rows<kRowKind>(lead, time), left = static_cast<int>(end - time);
+    const bool whole = max(begin, Tile::kSteps - left) <= 0;
     const std::uint32_t slots = Layout::kStagesOffset + (m & 1) * Layout::kStageBytes;
     const std::uint32_t sums_slots = kGeneral ? Layout::kLaneSumsOffset : slots;
     const std::uint32_t stage = slots + first_state_row, sums_stage = sums_slots + row_base;
@@ -508,7 +510,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int r = 0; r < R; ++r) {
           const auto load = [&](int tensor, int slot) {
             return Tile::load_copied(shared, slots + mine.quad + slot + r * Tile::kLaneRowBytes,
-                                     skipped >> (kRowKind == RowKind::any ? 4 * tensor + 2 * r : 2 * r) & 3, p.bf16);
+                                     skipped >> (4 * tensor + 2 * r) & 3, p.bf16);
           };
           float4 step = load(Layout::kDelta, 0), x = load(Layout::kU, Layout::kUSlot),
                  dy = load(Layout::kDout, Layout::kDoutSlot);
@@ -520,7 +522,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                  stepA = has_deltaA ? load(Layout::kDeltaA, Layout::kDeltaASlot) : kNone;
           if (!kAligned) __syncwarp();
           const float2 bias_D = bias_and_D[mine.row(r)];
-          const float4 u = x;
+          float4 u = x;
           if (has_z) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
@@ -545,21 +547,20 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
             for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
           }
-          if (left < Tile::kSteps || last_channel + 1 < warps * Tile::kWarpChannels) {
+          if (!whole || last_channel + 1 < warps * Tile::kWarpChannels) {
             // Steps past the end, and lanes that repeat the last channel, must leave states and sums alone.
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-              const bool outside = 4 * k + e >= left;
+              const bool outside = 4 * k + e < begin || 4 * k + e >= left;
               if (outside) at(step, e) = at(stepA, e) = F::kNeutralStep;
-              if (outside) at(slope, e) = 0.0f;
+              if (outside) at(slope, e) = at(u, e) = 0.0f;
               if (outside || !is_valid(mine.row(r))) at(x, e) = at(dy, e) = 0.0f;
             }
           }
           float D_part = 0.0f;
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            const bool outside = !are_whole_quads(kRowKind) && 4 * k + e >= left;
-            D_part = outside ? D_part : fmaf(at(dy, e), at(u, e), D_part);
+            D_part = fmaf(at(dy, e), at(u, e), D_part);
             at(Ddy[r], e) = p.D != nullptr ? bias_D.y * at(dy, e) : 0.0f;
           }
           channel_sums[r * threads].x += D_part;
@@ -568,7 +569,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           if (has_z) {
             if constexpr (kAligned) {
               if (is_valid(mine.row(r)) && 4 * k < left) {
-                Tile::store(rows.at(Layout::kDz, mine.row(r), time + 4 * k), dz, left - 4 * k, p.bf16);
+                Tile::store(rows.at(Layout::kDz, mine.row(r), time + 4 * k), dz, whole, begin - 4 * k, left - 4 * k,
+                            p.bf16);
               }
             } else {
               Tile::put(shared, Layout::kRingsOffset, mine.row(r), k, time, dz);
@@ -691,154 +693,168 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         }
       }
 
-      // The block at hand has its states in the last places of `start`.
+      // The block at hand has its states in the last places of `start`. kEnds: rows may end within a quad, where a NaN
+      // in the last state is not the steps' past the end to spread.
+      const auto reverse_tile = [&]<bool kEnds>(std::bool_constant<kEnds>) {
 #pragma unroll 1
-      for (int block = kBlocks - 1; block >= 0; --block) {
-        const std::uint32_t block_stage = Tile::quad_offset(stage, block * kBlockQuads);
-        const std::uint32_t block_sums = Tile::quad_offset(sums_stage, block * kBlockQuads);
-        const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
-        Start starts_now[kStartsInShared ? kBlockQuads : 1];
-        if constexpr (kStartsInShared) {
+        for (int block = kBlocks - 1; block >= 0; --block) {
+          const std::uint32_t block_stage = Tile::quad_offset(stage, block * kBlockQuads);
+          const std::uint32_t block_sums = Tile::quad_offset(sums_stage, block * kBlockQuads);
+          const std::uint32_t B_block = States::quad_offset(B_base, block * kBlockQuads);
+          [[maybe_unused]] Start starts_now[kStartsInShared ? kBlockQuads : 1];
+          if constexpr (kStartsInShared) {
 #pragma unroll
-          for (int quad = 0; quad < kBlockQuads; ++quad) starts_now[quad] = start_at(block, quad);
-        }
-        if constexpr (kStartsInStage) {
-          if (block == 0) {
-            __syncwarp();
-            copy_channels(m + 1);
-            commit_copies();
+            for (int quad = 0; quad < kBlockQuads; ++quad) starts_now[quad] = start_at(block, quad);
           }
-        }
-#pragma unroll
-        for (int quad = kBlockQuads - 1; quad >= 0; --quad) {
-          const int turn = (kBlocks - 1 - block) * kTurnsPerBlock + (kBlockQuads - 1 - quad) / kQuadsInSum;
-          WeightQuad<T> B[J], C[J];
-#pragma unroll
-          for (int j = 0; j < J; ++j) {
-            B[j] = load_B(B_block, quad, j);
-            C[j] = load_C(B_block, quad, j);
+          if constexpr (kStartsInStage) {
+            if (block == 0) {
+              __syncwarp();
+              copy_channels(m + 1);
+              commit_copies();
+            }
           }
-          // Over states, by (r, sum, e); over channels by (j, dB or dC, part, e).
-          float sums[4 * kLaneSums * R], parts[8 * J * kWeightParts];
 #pragma unroll
-          for (int r = 0; r < R; ++r) {
-            const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * next_state_row;
-            const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
-                         dy = load_quad(shared, here + Layout::kDoutSlot);
-            const float4 dt = load_dt(here, step), u = load_quad(shared, here + Layout::kZSlot);
+          for (int quad = kBlockQuads - 1; quad >= 0; --quad) {
+            const int turn = (kBlocks - 1 - block) * kTurnsPerBlock + (kBlockQuads - 1 - quad) / kQuadsInSum;
+            WeightQuad<T> B[J], C[J];
 #pragma unroll
             for (int j = 0; j < J; ++j) {
-              const auto update_of = [&](int e) { return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e)); };
-              Update updates[] = {update_of(0), update_of(1), update_of(2), update_of(3)};
-              T h[5], A_part[4];
-              if constexpr (kStartsInShared) {
-                h[0] = starts_now[quad].states[r * J + j];
-              } else {
-                h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
-              }
+              B[j] = load_B(B_block, quad, j);
+              C[j] = load_C(B_block, quad, j);
+            }
+            // Over states, by (r, sum, e); over channels by (j, dB or dC, part, e).
+            float sums[4 * kLaneSums * R], parts[8 * J * kWeightParts];
 #pragma unroll
-              for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].advance(h[e], at(x, e) * B[j].at[e]);
+            for (int r = 0; r < R; ++r) {
+              const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * next_state_row;
+              const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
+                           dy = load_quad(shared, here + Layout::kDoutSlot);
+              const float4 dt = load_dt(here, step), u = load_quad(shared, here + Layout::kZSlot);
 #pragma unroll
-              for (int e = 3; e >= 0; --e) {
-                // Adds to a sum, which starts with the first j or r.
-                const auto sum = [&](int i) -> float& { return sums[(r * kLaneSums + i) * 4 + e]; };
-                const auto add_product = [&](int i, T a, T b) {
-                  sum(i) = real_multiply_add(a, b, j == 0 ? 0.0f : sum(i));
+              for (int j = 0; j < J; ++j) {
+                const auto update_of = [&](int e) {
+                  return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
                 };
-                const auto add_part = [&](int row, T a, float b) {
-#pragma unroll
-                  for (int i = 0; i < kWeightParts; ++i) {
-                    float& target = parts[(row * kWeightParts + i) * 4 + e];
-                    target = fmaf(part(a, i), b, r == 0 ? 0.0f : target);
-                  }
-                };
-                const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
-                add_part(2 * j + 1, conj(h[e + 1]), at(dy, e));
-                const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e], at(u, e) * B[j].at[e]);
-                adjoint[r][j] = to.state;
-                add_part(2 * j, to.input, at(x, e));
-                add_product(0, to.input, conj(B[j].at[e]));
-                add_product(1, to.step, conj(to.by));
-                A_part[e] = to.omega;
-                if constexpr (!Update::kOneStep) {
-                  if constexpr (kGeneral) {
-                    sum(2) = real(to.input_step) + (j == 0 ? 0.0f : sum(2));
-                    sum(3) = 0.0f;
-                  } else {
-                    sum(1) += real(to.input_step);
-                  }
+                Update updates[] = {update_of(0), update_of(1), update_of(2), update_of(3)};
+                T h[5], A_part[4];
+                if constexpr (kStartsInShared) {
+                  h[0] = starts_now[quad].states[r * J + j];
+                } else {
+                  h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
                 }
-                if (are_whole_quads(kRowKind)) A_sum[r][j] += A_part[e];
-              }
-              if constexpr (!are_whole_quads(kRowKind)) {
-                // The quad in which the row ends: a NaN in the last state is not the past-the-end steps' to spread.
-                const int steps = left - (block * kBlockQuads + quad) * 4;
+#pragma unroll
+                for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].advance(h[e], at(x, e) * B[j].at[e]);
 #pragma unroll
                 for (int e = 3; e >= 0; --e) {
-                  if (e < steps) A_sum[r][j] += A_part[e];
+                  // Adds to a sum, which starts with the first j or r.
+                  const auto sum = [&](int i) -> float& { return sums[(r * kLaneSums + i) * 4 + e]; };
+                  const auto add_product = [&](int i, T a, T b) {
+                    sum(i) = real_multiply_add(a, b, j == 0 ? 0.0f : sum(i));
+                  };
+                  const auto add_part = [&](int row, T a, float b) {
+#pragma unroll
+                    for (int i = 0; i < kWeightParts; ++i) {
+                      float& target = parts[(row * kWeightParts + i) * 4 + e];
+                      target = fmaf(part(a, i), b, r == 0 ? 0.0f : target);
+                    }
+                  };
+                  const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
+                  add_part(2 * j + 1, conj(h[e + 1]), at(dy, e));
+                  const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e], at(u, e) * B[j].at[e]);
+                  adjoint[r][j] = to.state;
+                  add_part(2 * j, to.input, at(x, e));
+                  add_product(0, to.input, conj(B[j].at[e]));
+                  add_product(1, to.step, conj(to.by));
+                  A_part[e] = to.omega;
+                  if constexpr (!Update::kOneStep) {
+                    if constexpr (kGeneral) {
+                      sum(2) = real(to.input_step) + (j == 0 ? 0.0f : sum(2));
+                      sum(3) = 0.0f;
+                    } else {
+                      sum(1) += real(to.input_step);
+                    }
+                  }
+                  if (!kEnds) A_sum[r][j] += A_part[e];
+                }
+                if constexpr (kEnds) {
+                  const int steps = left - (block * kBlockQuads + quad) * 4;
+#pragma unroll
+                  for (int e = 3; e >= 0; --e) {
+                    if (e < steps) A_sum[r][j] += A_part[e];
+                  }
+                }
+                if constexpr (kGeneral) {
+                  const auto add_fixed = [&](T& sum, int row) {
+#pragma unroll
+                    for (int i = 0; i < kWeightParts; ++i) {
+                      const float* const quad = parts + (row * kWeightParts + i) * 4;
+                      part(sum, i) += quad[0] + quad[1] + quad[2] + quad[3];
+                    }
+                  };
+                  if (!p.variable_B) add_fixed(B_sum[j], 2 * j);
+                  if (!p.variable_C) add_fixed(C_sum[j], 2 * j + 1);
                 }
               }
-              if constexpr (kGeneral) {
-                const auto add_fixed = [&](T& sum, int row) {
-#pragma unroll
-                  for (int i = 0; i < kWeightParts; ++i) {
-                    const float* const quad = parts + (row * kWeightParts + i) * 4;
-                    part(sum, i) += quad[0] + quad[1] + quad[2] + quad[3];
-                  }
-                };
-                if (!p.variable_B) add_fixed(B_sum[j], 2 * j);
-                if (!p.variable_C) add_fixed(C_sum[j], 2 * j + 1);
+            }
+
+            sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits, kSwapChannels>(
+                sums, k, [](int bit) { return Lanes::state_mask(bit); });
+            __syncwarp();  // every lane has read x and dy, which the sums take the place of
+            float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
+            if constexpr (kSumValues == 2) {
+              const float2 before = kGeneral && pass > 0 ? *reinterpret_cast<float2*>(target) : float2{0.0f, 0.0f};
+              *reinterpret_cast<float2*>(target) = {before.x + sums[0], before.y + sums[1]};
+            } else {
+              static_assert(kSumValues == 1);
+              *target = kGeneral && pass > 0 ? *target + sums[0] : sums[0];
+            }
+
+            if (sums_channels) {
+              sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits, true>(
+                  parts, Lanes::channel(lane), [](int bit) { return Lanes::channel_mask(bit); });
+            }
+            static_assert(8 * J * kWeightParts >> Lanes::kChannelBits == 4 * kStateSumQuads<T>);
+            if (quad % kQuadsInSum == kQuadsInSum - 1 && (turn > 0 || m > 0 || pass > 0)) {
+              // The previous block of quads is complete: its sums can go out, and the buffer before it is free.
+              const int previous = (turn + kSumsPerTile - 1) & (kSumsPerTile - 1);
+              wait_for_sums(previous);
+              if (sums_channels) {
+                const bool previous_tile = turn == 0 && pass == 0;
+                reduce(previous, previous_tile ? time + Tile::kSteps : time,
+                       turn > 0 ? pass : (pass == 0 ? passes - 1 : pass - 1));
               }
             }
-          }
-
-          sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits, kSwapChannels>(
-              sums, k, [](int bit) { return Lanes::state_mask(bit); });
-          __syncwarp();  // every lane has read x and dy, which the sums take the place of
-          float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
-          if constexpr (kSumValues == 2) {
-            const float2 before = kGeneral && pass > 0 ? *reinterpret_cast<float2*>(target) : float2{0.0f, 0.0f};
-            *reinterpret_cast<float2*>(target) = {before.x + sums[0], before.y + sums[1]};
-          } else {
-            static_assert(kSumValues == 1);
-            *target = kGeneral && pass > 0 ? *target + sums[0] : sums[0];
-          }
-
-          if (sums_channels) {
-            sum_over_lanes<8 * J * kWeightParts, Lanes::kChannelBits, true>(
-                parts, Lanes::channel(lane), [](int bit) { return Lanes::channel_mask(bit); });
-          }
-          static_assert(8 * J * kWeightParts >> Lanes::kChannelBits == 4 * kStateSumQuads<T>);
-          if (quad % kQuadsInSum == kQuadsInSum - 1 && (turn > 0 || m > 0 || pass > 0)) {
-            // The previous block of quads is complete: its sums can go out, and the buffer before it is free.
-            const int previous = (turn + kSumsPerTile - 1) & (kSumsPerTile - 1);
-            wait_for_sums(previous);
-            if (sums_channels) {
-              const bool previous_tile = turn == 0 && pass == 0;
-              reduce(previous, previous_tile ? time + Tile::kSteps : time,
-                     turn > 0 ? pass : (pass == 0 ? passes - 1 : pass - 1));
+#pragma unroll
+            for (int i = 0; i < kStateSumQuads<T>; ++i) {
+              store_quad(shared,
+                         Layout::kSumsOffset + ((turn & 1) * warps + warp) * Layout::kSumBytes +
+                             ((quad % kQuadsInSum * kStateSumQuads<T> + i) * 32 + lane) * 16,
+                         {parts[4 * i], parts[4 * i + 1], parts[4 * i + 2], parts[4 * i + 3]});
+            }
+            if (quad % kQuadsInSum == 0) {
+              if (quad == 0 && block == 0) {
+                wait_copies<0>();
+                widen_states(m, pass);
+              }
+              __syncwarp();
+              barrier_arrive(barriers + 8 * (turn & 1));
             }
           }
+          if constexpr (!kStartsInShared) {
 #pragma unroll
-          for (int i = 0; i < kStateSumQuads<T>; ++i) {
-            store_quad(shared,
-                       Layout::kSumsOffset + ((turn & 1) * warps + warp) * Layout::kSumBytes +
-                           ((quad % kQuadsInSum * kStateSumQuads<T> + i) * 32 + lane) * 16,
-                       {parts[4 * i], parts[4 * i + 1], parts[4 * i + 2], parts[4 * i + 3]});
-          }
-          if (quad % kQuadsInSum == 0) {
-            if (quad == 0 && block == 0) {
-              wait_copies<0>();
-              widen_states(m, pass);
-            }
-            __syncwarp();
-            barrier_arrive(barriers + 8 * (turn & 1));
+            for (int quad = Tile::kQuads - 1; quad >= kBlockQuads; --quad) copy_start(quad, quad - kBlockQuads);
           }
         }
-        if constexpr (!kStartsInShared) {
-#pragma unroll
-          for (int quad = Tile::kQuads - 1; quad >= kBlockQuads; --quad) copy_start(quad, quad - kBlockQuads);
+      };
+      if constexpr (kRowKind == RowKind::shifted) {
+        // The instructions that most tiles run are to be few.
+        if (left < Tile::kSteps) {
+          reverse_tile(std::true_type());
+        } else {
+          reverse_tile(std::false_type());
         }
+      } else {
+        reverse_tile(std::bool_constant<!are_whole_quads(kRowKind)>());
       }
 
       if (last_of_segment) flush_states(m / kTilesPerSegment, pass);
@@ -857,7 +873,6 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       if constexpr (!kKeepsInput) Ddy[r] = u;
       const float4 dt = load_quad(shared, own + (has_deltaA ? Layout::kDeltaASlot : 0));
       float4 du, ddelta, ddeltaA;
-      float bias_part = 0.0f;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         at(ddeltaA, e) = Update::kStepUnit * at(s2, e);
@@ -869,14 +884,19 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           at(du, e) = at(s1, e) + at(Ddy[r], e);
         }
         at(ddelta, e) = dstep * at(slope, e);
-        bias_part += 4 * k + e < left ? at(ddelta, e) : 0.0f;
       }
-      channel_sums[r * threads].y += bias_part;
+      if (!whole) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          if (4 * k + e < begin || 4 * k + e >= left) at(ddelta, e) = 0.0f;
+        }
+      }
+      channel_sums[r * threads].y += ddelta.x + ddelta.y + ddelta.z + ddelta.w;
       if constexpr (kAligned) {
         if (is_valid(mine.row(r)) && 4 * k < left) {
           const int row = mine.row(r);
           const auto store = [&](int tensor, float4 quad) {
-            Tile::store(rows.at(tensor, row, time + 4 * k), quad, left - 4 * k, p.bf16);
+            Tile::store(rows.at(tensor, row, time + 4 * k), quad, whole, begin - 4 * k, left - 4 * k, p.bf16);
           };
           store(Layout::kDu, du);
           store(Layout::kDdelta, ddelta);
@@ -918,7 +938,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
           if (is_valid(state_row(r)) && n < p.dstate) {
-            store_weight(p.dh0, (batch * p.dim + first_channel + state_row(r)) * p.dstate + n, adjoint[r][j]);
+            store_weight(p.dh0, (batch * p.dim + place.channel(state_row(r))) * p.dstate + n, adjoint[r][j]);
           }
         }
       }

@@ -72,19 +72,17 @@ std::int64_t weight_floats(const lrnnx_selective_scan_problem& problem) { return
 }  // namespace
 
 std::int64_t saved_bytes(const lrnnx_selective_scan_problem& problem) {
-  return problem.batch * ceil_div(problem.seqlen, kSavedSteps) * problem.dim * problem.dstate * weight_floats(problem) *
-         4;
+  return problem.batch * time_tiles(problem) * problem.dim * problem.dstate * weight_floats(problem) * 4;
 }
 
 BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem,
                                      const BackwardConfiguration& configuration) {
   BackwardWorkspace workspace = {};
-  workspace.tiles = ceil_div(problem.seqlen, kSavedSteps);
+  workspace.tiles = time_tiles(problem);
   workspace.tiles_per_split = ceil_div(workspace.tiles, configuration.splits);
   workspace.splits = ceil_div(workspace.tiles, workspace.tiles_per_split);
   workspace.segments = ceil_div(workspace.tiles_per_split, kTilesPerSegment);
-  workspace.channel_blocks =
-      ceil_div(problem.dim / problem.groups, 4 * configuration.channels_per_lane * configuration.warps);
+  workspace.channel_blocks = channel_blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps);
   workspace.passes = ceil_div(problem.dstate, kStatesPerPass);
 
   const auto reserve = [&](std::int64_t floats) {

@@ -16,6 +16,7 @@ struct TimeSums {
 
 struct StateSums {
   const float4* parts;  // (B G, channel_blocks, quads, passes, kStateSumQuads, 32), 32 in the lanes' order
+  RowPhase phase;       // whose leads the blocks' quads have
   void *dB, *dC;        // null where B or C is fixed
   std::uint32_t batch_groups, channel_blocks, quads, passes, dstate, seqlen;
   bool vector;        // float quads are 16-byte aligned
@@ -90,6 +91,13 @@ __device__ void finalize_time_sums(const TimeSums& p, std::int64_t block, int wa
   }
 }
 
+// Four of the eight numbers, from `offset` below 4 on.
+__device__ __forceinline__ float4 four_from(float4 low, float4 high, int offset) {
+  if (offset & 2) low = {low.z, low.w, high.x, high.y}, high.x = high.z;
+  if (offset & 1) low = {low.y, low.z, low.w, high.x};
+  return low;
+}
+
 // A warp a row of sums, counted over (batch and group, quad, pass, group of four).
 template <class Weight>
 __device__ void finalize_state_sums(const StateSums& p, std::uint32_t row, int lane) {
@@ -105,10 +113,19 @@ __device__ void finalize_state_sums(const StateSums& p, std::uint32_t row, int l
 
   const std::uint64_t stride = std::uint64_t{rows} * 32;
   const float4* source = p.parts + batch_group * p.channel_blocks * stride + (std::uint64_t{place} * 32 + lane);
+  const std::uint32_t quad_stride = p.passes * kFours * 32;
   float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 8
   for (std::uint32_t block = 0; block < p.channel_blocks; ++block) {
-    const float4 part = __ldcs(source + block * stride);
+    const float4* const here = source + block * stride;
+    float4 part;
+    if (p.phase.channel_step == 1) {
+      part = __ldcs(here);
+    } else {
+      const std::uint32_t lead = (block & (p.phase.channel_step - 1)) * p.seqlen & (p.phase.unit - 1);
+      const float4* const quad = here + lead / 4 * quad_stride;
+      part = four_from(*quad, lead % 4 == 0 ? *quad : quad[quad_stride], lead % 4);
+    }
     sum = {sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w};
   }
   const std::uint64_t first =

@@ -39,7 +39,8 @@ struct ForwardParameters {
   const void *B, *C;                     // float if fixed
   float *last_state, *saved;             // null when not asked for
   std::int64_t dim;
-  std::uint32_t seqlen;
+  std::uint32_t seqlen, steps;  // of a row, and of all tiles
+  RowPhase phase;
   std::int32_t dstate, groups, channels_per_group, channel_blocks;
   std::int32_t stages, stage_bytes;
   bool variable_B, variable_C, softplus;
@@ -47,7 +48,7 @@ struct ForwardParameters {
 };
 
 // Shared memory: for rows of any kind where they lie; the stages, at multiples of 256 bytes as swizzling wants, each
-// with B rows, C rows and, for aligned rows, the slots of delta, u, z, deltaA (the last two if given); for other rows
+// with B rows, C rows and, unless rows take lines, the slots of delta, u, z, deltaA (the last two if given); for lines
 // the rings of out, out_z, delta, u, z, deltaA and the slots of the transition's step, the input and, with deltaA, the
 // input's step; in the general kernel the states that a lane keeps between passes.
 template <class Weight, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
@@ -106,18 +107,19 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const int k = mine.k;
 
   const BlockPlace place(blockIdx.x % p.channel_blocks, blockIdx.x / p.channel_blocks, p.groups, p.channels_per_group,
-                         warps * Tile::kWarpChannels);
+                         warps * Tile::kWarpChannels, phase_of<kRowKind>(p.phase), p.seqlen);
   const std::uint32_t batch = place.batch;
-  const std::int64_t first_channel = place.first_channel;
-  const int last_channel = place.last_channel;
+  const int last_channel = place.last_channel, lead = place.lead;
+  const std::uint32_t end = p.seqlen + lead, steps = may_shift(kRowKind) ? p.steps : p.seqlen;
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
-  const std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen;
+  std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen - lead;
+  if constexpr (R == 2) hold(group_row);  // computed anew in each tile it costs 2 % of the time
 
-  const typename Layout::Rows rows(shared, p.tensors, batch, first_channel);
+  const typename Layout::Rows rows(shared, p.tensors, place);
   __syncthreads();
   // The lane's constants and states, in registers; in the general kernel kept in shared memory between the passes.
   T omega[R][J], h[R][J], B_fixed[J], C_fixed[J];
@@ -128,7 +130,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const auto state_index = [&](int pass, int j) { return pass * kStatesPerPass + j * kStateLanes + k; };
   const auto is_valid = [&](int r) { return mine.row(r) <= last_channel; };
   const auto clamped_row = [&](int r) { return min(mine.row(r), last_channel); };
-  const auto channel = [&](int r) { return first_channel + clamped_row(r); };
+  const auto channel = [&](int r) { return place.channel(clamped_row(r)); };
   const auto load_weights = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -188,16 +190,16 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 
   const auto stage_offset = [&](int stage) { return Layout::kRowsBytes + stage * p.stage_bytes; };
   const auto copy_states = [&](std::uint32_t time, int stage) {
-    const int left = static_cast<int>(p.seqlen - time);
+    const int begin = begin_of_rows<kRowKind>(lead, time), left = static_cast<int>(end - time);
     const std::uint32_t target = shared_base + stage_offset(stage);
     const std::int64_t first = (group_row + time) * kParts<T>;
     if (F::kTakesB && (!kGeneral || p.variable_B)) {
       States::template copy<threads>(target, static_cast<const Stored<kRowKind>*>(p.B) + first, passes * kStatesPerPass,
-                                     p.dstate, p.seqlen, left, thread);
+                                     p.dstate, p.seqlen, begin, left, thread);
     }
     if (!kGeneral || p.variable_C) {
       States::template copy<threads>(target + state_bytes / 2, static_cast<const Stored<kRowKind>*>(p.C) + first,
-                                     passes * kStatesPerPass, p.dstate, p.seqlen, left, thread);
+                                     passes * kStatesPerPass, p.dstate, p.seqlen, begin, left, thread);
     }
   };
   // Calls copy(tensor, place) for each input with its place among the slots or rings.
@@ -209,37 +211,34 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     if (has_deltaA) copy(Layout::kDeltaA, deltaA_place);
   };
   const auto copy_tile = [&](std::uint32_t time, int stage) {
-    if (time < p.seqlen) {
+    if (time < steps) {
       copy_states(time, stage);
       if constexpr (kAligned) {
         for_each_input([&](int tensor, int place) {
           Tile::copy(shared_base + stage_offset(stage) + state_bytes + place * slot_bytes, rows, tensor, last_channel,
-                     time, static_cast<int>(p.seqlen - time), 0, mine);
+                     time, begin_of_rows<kRowKind>(lead, time), static_cast<int>(end - time), 0, mine);
         });
       }
     }
     commit_copies();
   };
-  // Ragged rows: the steps of a tile lie in the line that ends in it and in the next.
+  // Lines: the steps of a tile lie in the one that ends in it and in the next.
   const int rings = Layout::rings_offset(p.stages, p.stage_bytes);
   const int input_rings = rings + 2 * Layout::kRingBytes;
   int behind[R];
-  if (kRowKind == RowKind::ragged) Tile::measure_lines(rows, 0, last_channel, mine, behind);
-  const auto measure = [&](int tensor) {
-    if (kRowKind == RowKind::any) Tile::measure_lines(rows, tensor, last_channel, mine, behind);
-  };
+  const auto measure = [&](int tensor) { Tile::measure_lines(rows, tensor, last_channel, mine, behind); };
   const auto copy_lines = [&](int time) {
     for_each_input([&](int tensor, int place) {
       measure(tensor);
-      Tile::copy_line(shared_base + input_rings + place * Layout::kRingBytes, rows, tensor, last_channel, time,
-                      p.seqlen, behind, mine);
+      Tile::copy_line(shared_base + input_rings + place * Layout::kRingBytes, rows, tensor, last_channel, time, lead,
+                      end, behind, mine);
     });
     commit_copies();
   };
   const auto store_line = [&](int tensor, int ring, int time) {
     if constexpr (!kAligned) {
       measure(tensor);
-      Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time, 0, p.seqlen, behind,
+      Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time, lead, end, behind,
                        mine);
     }
   };
@@ -254,7 +253,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   }
   for (int stage = 0; stage < p.stages - 1; ++stage) copy_tile(stage * Tile::kSteps, stage);
   int stage = 0;
-  for (std::uint32_t time = 0; time < p.seqlen; time += Tile::kSteps) {
+  for (std::uint32_t time = 0; time < steps; time += Tile::kSteps) {
     if (kGeneral && p.stages == 1) {  // no room for the next tile before every warp has left this one
       __syncthreads();
       copy_tile(time, 0);
@@ -277,7 +276,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     if (!kGeneral || p.stages > 1)
       copy_tile(time + (p.stages - 1) * Tile::kSteps, stage == 0 ? p.stages - 1 : stage - 1);
 
-    const int left = static_cast<int>(p.seqlen - time);
+    const int begin = begin_of_rows<kRowKind>(lead, time), left = static_cast<int>(end - time);
     const std::uint32_t states = stage_offset(stage);
     const std::uint32_t delta_slots =
         kAligned ? states + state_bytes : Layout::slots_offset(p.stages, p.stage_bytes, 2 + has_z + has_deltaA);
@@ -319,10 +318,10 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
         for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
       }
-      if (left < Tile::kSteps) {
+      if (begin > 0 || left < Tile::kSteps) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          if (4 * k + e >= left) {
+          if (4 * k + e < begin || 4 * k + e >= left) {
             at(step, e) = at(stepA, e) = F::kNeutralStep;
             at(x, e) = 0.0f;
           }
@@ -336,7 +335,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       store_quad(shared, own + slot_bytes, x);
     }
     __syncwarp();
-    if (!kAligned && time + Tile::kSteps < p.seqlen) copy_lines(time + 2 * Tile::kSteps);
+    if (!kAligned && time + Tile::kSteps < steps) copy_lines(time + 2 * Tile::kSteps);
 
     float4 y[R];
     for (int pass = 0; pass < passes; ++pass) {
@@ -356,8 +355,8 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
         for (int quad = 0; quad < kBlockQuads; ++quad) {
           const int quad_of_tile = block * kBlockQuads + quad;
-          if (quad_of_tile % (kSavedSteps / 4) == 0 && p.saved != nullptr && quad_of_tile * 4 < left) {
-            const std::int64_t saves = (p.seqlen + kSavedSteps - 1) / kSavedSteps;
+          if (quad_of_tile % (kSavedSteps / 4) == 0 && p.saved != nullptr && time + quad_of_tile * 4 < steps) {
+            const std::int64_t saves = (steps + kSavedSteps - 1) / kSavedSteps;
             const std::int64_t save = batch * saves + (time + quad_of_tile * 4) / kSavedSteps;
 #pragma unroll
             for (int r = 0; r < R; ++r) {
@@ -455,8 +454,12 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       if constexpr (kAligned) {
         if (is_valid(r) && 4 * k < left) {
           const int row = mine.row(r);
-          Tile::store(rows.at(Layout::kOut, row, time + 4 * k), y[r], left - 4 * k, p.bf16);
-          if (has_z) Tile::store(rows.at(Layout::kOutZ, row, time + 4 * k), gated, left - 4 * k, p.bf16);
+          const auto store = [&](int tensor, float4 quad) {
+            Tile::store(rows.at(tensor, row, time + 4 * k), quad, begin - 4 * k <= 0 && left - 4 * k >= 4, begin - 4 * k, left - 4 * k,
+                        p.bf16);
+          };
+          store(Layout::kOut, y[r]);
+          if (has_z) store(Layout::kOutZ, gated);
         }
       } else {
         Tile::put(shared, rings, mine.row(r), k, time, y[r]);
@@ -469,7 +472,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     }
     stage = stage + 1 == p.stages ? 0 : stage + 1;
   }
-  if constexpr (!kAligned) store_lines((p.seqlen + Tile::kSteps - 1) / Tile::kSteps * Tile::kSteps);
+  if constexpr (!kAligned) store_lines((steps + Tile::kSteps - 1) / Tile::kSteps * Tile::kSteps);
 
   if (p.last_state != nullptr) {
     for (int pass = 0; pass < passes; ++pass) {

@@ -45,37 +45,40 @@ inline std::array<const lrnnx_tensor*, 10> time_tensors(const lrnnx_selective_sc
 inline RowKind row_kind(const lrnnx_selective_scan_problem& problem, const lrnnx_tensor& B, const lrnnx_tensor& C,
                         std::span<const lrnnx_tensor* const> tensors) {
   const bool halves = is_half(problem.dtype);
+  const RowPhase phase = row_phase(problem);
   const auto is_aligned = [&](const void* data) {  // to a quad
     return reinterpret_cast<std::uintptr_t>(data) % (halves ? 8 : 16) == 0;
   };
   bool aligned = problem.seqlen % 4 == 0 && (!is_variable_B(problem) || is_aligned(B.data)) &&
                  (!is_variable_C(problem) || is_aligned(C.data));
-  bool equal = true;  // strides and starts
+  bool equal = true;  // strides
+  // Rows begin by quads as those of a contiguous tensor, and no sooner.
+  bool in_phase = phase.channel_step > 1;
   for (const lrnnx_tensor* tensor : tensors) {
     if (tensor->data == nullptr) continue;
-    const auto address =
-        reinterpret_cast<std::uintptr_t>(tensor->data) ^ reinterpret_cast<std::uintptr_t>(tensors[0]->data);
-    equal = equal && tensor->stride_batch == tensors[0]->stride_batch && tensor->stride_dim == tensors[0]->stride_dim &&
-            (halves || address % 256 == 0);
+    equal = equal && tensor->stride_batch == tensors[0]->stride_batch && tensor->stride_dim == tensors[0]->stride_dim;
+    in_phase = in_phase && is_aligned(tensor->data) && tensor->stride_batch % 4 == 0 &&
+               (tensor->stride_dim - problem.seqlen) % 4 == 0 && tensor->stride_dim >= problem.seqlen &&
+               tensor->stride_dim < (std::int64_t{1} << 32) / phase.channel_step;
     aligned = aligned && is_aligned(tensor->data) && tensor->stride_batch % 4 == 0 && tensor->stride_dim % 4 == 0;
   }
   if (halves) return equal && aligned ? RowKind::halves : RowKind::any_halves;
-  return !equal ? RowKind::any : aligned ? RowKind::aligned : RowKind::ragged;
+  if (!equal) return RowKind::any;
+  return aligned ? RowKind::aligned : in_phase ? RowKind::shifted : RowKind::any;
 }
 
-// The kinds of rows that kernels are made for: of whole quads, of one alignment, and any.
+// The kinds of rows that every kernel is made for: of whole quads, and any.
 template <Storage storage>
 constexpr RowKind kWhole = storage == Storage::halves ? RowKind::halves : RowKind::aligned;
 template <Storage storage>
 constexpr RowKind kAny = storage == Storage::halves ? RowKind::any_halves : RowKind::any;
 
-// Calls launch(kind) with the kind as a constant. With complex weights, whose kernels are the largest to compile and
-// the least bound by memory, ragged rows are taken as rows of any kind.
+// Calls launch(kind) with the kind as a constant.
 template <class F, Storage storage, class Launch>
 lrnnx_status with_row_kind(RowKind kind, Launch launch) {
   if (kind == kWhole<storage>) return launch(std::integral_constant<RowKind, kWhole<storage>>());
   if constexpr (!kIsComplex<typename F::Weight> && storage == Storage::floats) {
-    if (kind == RowKind::ragged) return launch(std::integral_constant<RowKind, RowKind::ragged>());
+    if (kind == RowKind::shifted) return launch(std::integral_constant<RowKind, RowKind::shifted>());
   }
   return launch(std::integral_constant<RowKind, kAny<storage>>());
 }
@@ -127,8 +130,9 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
   const int inputs = 2 + has_z + has_deltaA;
   const int stage_bytes = Layout::stage_bytes(static_cast<int>(passes) * kStatesPerPass, inputs);
+  const RowPhase phase = row_phase(problem);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
-  const std::int64_t channel_blocks = ceil_div(channels_per_group, kWarps * Tile::kWarpChannels);
+  const std::int64_t channel_blocks = channel_blocks_of(problem, kWarps * Tile::kWarpChannels);
   const std::int64_t blocks = problem.batch * problem.groups * channel_blocks;
   const std::int64_t kept_bytes =
       kGeneral ? passes * (kStatesPerPass / kStateLanes) * kWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
@@ -149,6 +153,8 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .saved = problem.options & LRNNX_SAVE_FOR_BACKWARD ? static_cast<float*>(args.saved) : nullptr,
       .dim = problem.dim,
       .seqlen = static_cast<std::uint32_t>(problem.seqlen),
+      .steps = static_cast<std::uint32_t>(phase.steps(problem.seqlen)),
+      .phase = phase,
       .dstate = static_cast<std::int32_t>(problem.dstate),
       .groups = static_cast<std::int32_t>(problem.groups),
       .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -200,6 +206,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .dim = problem.dim,
         .seqlen = static_cast<std::uint32_t>(problem.seqlen),
         .tiles = static_cast<std::uint32_t>(workspace.tiles),
+        .phase = row_phase(problem),
         .dstate = static_cast<std::int32_t>(problem.dstate),
         .groups = static_cast<std::int32_t>(problem.groups),
         .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -250,6 +257,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .dim = problem.dim,
       .seqlen = static_cast<std::uint32_t>(problem.seqlen),
       .tiles = static_cast<std::uint32_t>(workspace.tiles),
+      .phase = row_phase(problem),
       .dstate = static_cast<std::int32_t>(problem.dstate),
       .groups = static_cast<std::int32_t>(problem.groups),
       .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -287,6 +295,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                .dim = problem.dim,
                .dstate = problem.dstate},
       .states = {.parts = parameters.state_sums,
+                 .phase = row_phase(problem),
                  .dB = variable_B ? args.dB.data : nullptr,
                  .dC = variable_C ? args.dC.data : nullptr,
                  .batch_groups = static_cast<std::uint32_t>(problem.batch * problem.groups),

@@ -5,8 +5,11 @@
 //
 // Aligned tiles: every row starts at a multiple of 16 bytes and has whole quads. Lanes copy and store their own quads.
 // Rows are swizzled so that neither a lane's own quad nor one quad read across the rows causes a bank conflict.
-// Ragged tiles: a row starts anywhere. Lanes copy the 16-byte pieces around it, one more than a row has quads, and pick
-// their four steps out of them; stores go through a ring in shared memory. Rows are padded.
+// Shifted tiles: all rows of a block start `lead` steps behind a multiple of 16 bytes, and the block's tiles as far
+// before them, so that quads are aligned again; only those at the two ends of a row are not whole.
+// Tiles of any rows: a row starts anywhere. Lanes copy the 16-byte pieces around it, one more than a row has quads, and
+// pick their four steps out of them; stores go through a ring in shared memory. Rows are padded.
+// Time is counted from a block's first tile on: a row's own steps are [lead, lead + seqlen).
 // Halves: numbers stored in 16 bits lie at the start of the 16 bytes that their quad takes as floats, until the lane
 // that owns the quad widens them. Rows that are not aligned are read and written number by number.
 #pragma once
@@ -27,7 +30,7 @@ namespace lrnnx::cuda {
 // What a kernel may assume of the (B, D, L) tensors' rows.
 enum class RowKind {
   aligned,  // 16-byte aligned, of whole quads, and all tensors have the same strides
-  ragged,   // all tensors have the same strides and start equally far from a multiple of 256 bytes
+  shifted,  // a block's are equally far from a multiple of 16 bytes, and all tensors have the same strides
   any,
   halves,  // 16 bits a number, 8-byte aligned, of whole quads, and all tensors have the same strides
   any_halves
@@ -40,7 +43,9 @@ __host__ __device__ constexpr bool are_whole_quads(RowKind kind) {
   return kind == RowKind::aligned || kind == RowKind::halves;
 }
 // Read and written by lines that lie across tiles.
-__host__ __device__ constexpr bool take_lines(RowKind kind) { return kind == RowKind::ragged || kind == RowKind::any; }
+__host__ __device__ constexpr bool take_lines(RowKind kind) { return kind == RowKind::any; }
+// A block's channels may lie further apart, and its rows begin within its first tile: see RowPhase.
+__host__ __device__ constexpr bool may_shift(RowKind kind) { return kind == RowKind::shifted || kind == RowKind::any; }
 
 // A number of a tensor with a time axis in memory.
 template <RowKind kind>
@@ -53,6 +58,39 @@ struct TimeTensor {
   std::uint32_t stride_dim;
 };
 
+// Which channels of which batch a block works on: every channel_step-th from its first on.
+struct BlockPlace {
+  std::uint32_t batch, group, batch_group;
+  std::int64_t first_channel;
+  int last_channel;  // counted from the first, in such steps
+  int channel_step;
+  int lead;  // steps of the block's first tile before those of its rows
+
+  // For blocks of `channels` channels.
+  __device__ BlockPlace(std::uint32_t channel_block, std::uint32_t batch_group, std::int32_t groups,
+                        std::int32_t channels_per_group, int channels, RowPhase phase, std::uint32_t seqlen)
+      : batch(batch_group / groups),
+        group(batch_group % groups),
+        batch_group(batch_group),
+        channel_step(phase.channel_step),
+        lead(static_cast<int>(channel_block % phase.channel_step * seqlen & (phase.unit - 1))) {
+    const int first = channel_block / phase.channel_step * channels;
+    last_channel = min(channels, channels_per_group / phase.channel_step - first) - 1;
+    first_channel = static_cast<std::int64_t>(group) * channels_per_group + channel_block % phase.channel_step +
+                    static_cast<std::int64_t>(first) * phase.channel_step;
+  }
+
+  __device__ std::int64_t channel(int row) const {
+    return first_channel + static_cast<std::int64_t>(row) * channel_step;
+  }
+};
+
+// How a problem's rows lie, as a kernel sees it.
+template <RowKind kind>
+__device__ __forceinline__ RowPhase phase_of(RowPhase phase) {
+  return may_shift(kind) ? phase : RowPhase{};
+}
+
 // Where the rows of one block's channels lie. Tensors of equal strides share one offset. Others keep their own rows in
 // shared memory, for registers are short.
 template <class Number, bool kEqualStrides, int kTensors>
@@ -63,10 +101,10 @@ class BlockRows<Number, true, kTensors> {
  public:
   static constexpr int kSharedBytes = 0;
 
-  __device__ BlockRows(unsigned char*, const TimeTensor (&tensors)[kTensors], std::uint32_t batch, std::int64_t channel)
+  __device__ BlockRows(unsigned char*, const TimeTensor (&tensors)[kTensors], const BlockPlace& place)
       : tensors_(tensors),
-        offset_(batch * tensors[0].stride_batch + channel * tensors[0].stride_dim),
-        stride_(tensors[0].stride_dim) {}
+        offset_(place.batch * tensors[0].stride_batch + place.first_channel * tensors[0].stride_dim - place.lead),
+        stride_(tensors[0].stride_dim * place.channel_step) {}
 
   __device__ Number* at(int tensor, int row, int step) const {
     return static_cast<Number*>(tensors_[tensor].data) +
@@ -77,7 +115,7 @@ class BlockRows<Number, true, kTensors> {
  private:
   const TimeTensor (&tensors_)[kTensors];
   std::int64_t offset_;
-  std::uint32_t stride_;
+  std::uint32_t stride_;  // from a row to the block's next
 };
 
 template <class Number, int kTensors>
@@ -91,12 +129,12 @@ class BlockRows<Number, false, kTensors> {
   static constexpr int kSharedBytes = (kTensors * sizeof(Entry) + 255) / 256 * 256;
 
   // A barrier of the block must follow before the first use.
-  __device__ BlockRows(unsigned char* shared, const TimeTensor (&tensors)[kTensors], std::uint32_t batch,
-                       std::int64_t channel)
-      : entries_(reinterpret_cast<Entry*>(shared)) {
+  __device__ BlockRows(unsigned char* shared, const TimeTensor (&tensors)[kTensors], const BlockPlace& place)
+      : entries_(reinterpret_cast<Entry*>(shared)), channel_step_(place.channel_step) {
     if (threadIdx.x < kTensors) {
       const TimeTensor& tensor = tensors[threadIdx.x];
-      const std::int64_t offset = batch * tensor.stride_batch + channel * tensor.stride_dim;
+      const std::int64_t offset =
+          place.batch * tensor.stride_batch + place.first_channel * tensor.stride_dim - place.lead;
       entries_[threadIdx.x] = {tensor.data == nullptr ? nullptr : static_cast<Number*>(tensor.data) + offset,
                                tensor.stride_dim, 0};
     }
@@ -104,31 +142,26 @@ class BlockRows<Number, false, kTensors> {
 
   __device__ Number* at(int tensor, int row, int step) const {
     const Entry entry = entries_[tensor];
-    return entry.first + static_cast<std::uint64_t>(static_cast<std::uint32_t>(row)) * entry.stride + step;
+    const auto channel = static_cast<std::uint32_t>(row * channel_step_);
+    return entry.first + static_cast<std::int64_t>(static_cast<std::uint64_t>(channel) * entry.stride) + step;
   }
 
  private:
   Entry* entries_;
+  int channel_step_;
 };
 
 template <RowKind kind, int kTensors>
 using RowsOf = BlockRows<Stored<kind>, kind != RowKind::any && kind != RowKind::any_halves, kTensors>;
 
-// Which channels of which batch a block works on.
-struct BlockPlace {
-  std::uint32_t batch, group, batch_group;
-  std::int64_t first_channel;
-  int last_channel;  // counted from the first
+// Keeps the compiler from computing a value anew wherever it is used.
+__device__ __forceinline__ void hold(std::int64_t& value) { asm volatile("" : "+l"(value)); }
 
-  // For blocks of `channels` channels.
-  __device__ BlockPlace(std::uint32_t channel_block, std::uint32_t batch_group, std::int32_t groups,
-                        std::int32_t channels_per_group, int channels)
-      : batch(batch_group / groups), group(batch_group % groups), batch_group(batch_group) {
-    const int first_in_group = channel_block * channels;
-    last_channel = min(channels, channels_per_group - first_in_group) - 1;
-    first_channel = static_cast<std::int64_t>(group) * channels_per_group + first_in_group;
-  }
-};
+// Where the steps of a block's rows begin in the tile at `time`; at most 0: with the tile or before it.
+template <RowKind kind>
+__device__ __forceinline__ int begin_of_rows(int lead, std::uint32_t time) {
+  return may_shift(kind) ? lead - static_cast<int>(time) : 0;
+}
 
 // Steps past the end must leave the state alone, also where A is infinite. NaN stays NaN.
 __device__ __forceinline__ float finite(float omega) {
@@ -213,12 +246,12 @@ struct ChannelTile {
     return bits;
   }
 
-  // Copies the lane's quads of one tensor's tile to its slot. `left` steps remain from the tile's first on; `skipped`
-  // is the tensor's misalignment(). Channels past `last_channel` repeat that one. What is copied from past the end has
-  // no meaning.
+  // Copies the lane's quads of one tensor's tile to its slot. Of the tile's steps those from `begin` on are the row's,
+  // and `left` remain from its first on; `skipped` is the tensor's misalignment(). Channels past `last_channel` repeat
+  // that one. What is copied from outside the row has no meaning.
   template <class Rows>
-  __device__ static void copy(std::uint32_t slot, const Rows& rows, int tensor, int last_channel, int time, int left,
-                              std::uint32_t skipped, const Place& mine) {
+  __device__ static void copy(std::uint32_t slot, const Rows& rows, int tensor, int last_channel, int time, int begin,
+                              int left, std::uint32_t skipped, const Place& mine) {
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
       const int before = kAligned ? 0 : static_cast<int>(skipped >> 2 * r & 3);
@@ -229,7 +262,9 @@ struct ChannelTile {
       } else if constexpr (kHalves) {
         store_shared(target, load_halves(source, left - 4 * mine.k));
       } else {
-        copy_async_16(target, source, bytes_before_end(left + before - 4 * mine.k));
+        // What lies before a shifted row is another's; before any row there may be nothing.
+        const bool outside = !kAligned && 4 * mine.k - before + 4 <= begin;
+        copy_async_16(target, source, outside ? 0 : bytes_before_end(left + before - 4 * mine.k));
       }
       if constexpr (!kAligned) {
         if (mine.k == kQuads - 1) {
@@ -252,12 +287,18 @@ struct ChannelTile {
     }
   }
 
-  // Writes a lane's own quad of a row, of which `left` steps remain; aligned and halves only.
-  __device__ static void store(Stored<kRowKind>* target, float4 quad, int left, bool bf16) {
+  // Writes those steps of a lane's own quad that are the row's, [begin, left); not of any rows. `whole`: all steps of
+  // the tile are.
+  __device__ static void store(Stored<kRowKind>* target, float4 quad, bool whole, int begin, int left, bool bf16) {
     if constexpr (kRowKind == RowKind::halves) {
       store_streaming(target, narrow(quad, bf16));
     } else if constexpr (kHalves) {
       store_halves(target, narrow(quad, bf16), left);
+    } else if (kRowKind == RowKind::shifted && !whole) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        if (e >= begin && e < left) store_global(target + e, at(quad, e));
+      }
     } else {
       store_streaming(target, quad);
     }
@@ -276,17 +317,17 @@ struct ChannelTile {
   }
 
   // Copies the lane's quads of the line that ends after `time`, a multiple of kSteps, to the rings at `ring`, which
-  // hold the lines of two tiles. Ragged tiles only. What lies outside the row has no meaning.
+  // hold the lines of two tiles. What lies outside the row, [begin, end), has no meaning.
   template <class Rows>
   __device__ static void copy_line(std::uint32_t ring, const Rows& rows, int tensor, int last_channel, int time,
-                                   int seqlen, const int (&behind)[kChannelsPerLane], const Place& mine) {
-    const bool whole = time >= kSteps && time + kSteps <= seqlen;
+                                   int begin, int end, const int (&behind)[kChannelsPerLane], const Place& mine) {
+    const bool whole = time >= begin + kSteps && time + kSteps <= end;
 #pragma unroll
     for (int r = 0; r < kChannelsPerLane; ++r) {
       const int row = mine.row(r);
       const int first = time - behind[r] + 4 * mine.k;
       copy_async_16(ring_place(ring, row, mine.k, time), rows.at(tensor, min(row, last_channel), first),
-                    whole ? 16 : (first <= -4 ? 0 : bytes_before_end(seqlen - first)));
+                    whole ? 16 : (first + 4 <= begin ? 0 : bytes_before_end(end - first)));
     }
   }
 
@@ -299,7 +340,7 @@ struct ChannelTile {
     return {row[first & kMask], row[(first + 1) & kMask], row[(first + 2) & kMask], row[(first + 3) & kMask]};
   }
 
-  // Ragged tiles are written by whole lines too: writes that leave sectors incomplete cost a third of the forward's
+  // Any rows are written by whole lines too: writes that leave sectors incomplete cost a third of the forward's
   // time. A line takes steps of two tiles, so each row has a ring of two, whose first quad stands again behind its
   // last.
   static constexpr int kRingRowBytes = 2 * kSteps * 4 + 16;
@@ -349,7 +390,7 @@ struct ChannelTile {
 // weight, of one or two floats. kPaired: one load of a warp may read rows 8 apart.
 template <RowKind kRowKind, int kSteps, class Weight, bool kPaired = false>
 struct StateTile {
-  static constexpr bool kAligned = !take_lines(kRowKind), kHalves = are_halves(kRowKind);
+  static constexpr bool kAligned = !may_shift(kRowKind), kHalves = are_halves(kRowKind);
   static constexpr int kRowFloats = kSteps * kParts<Weight>;
   static constexpr int kRowBytes = kRowFloats * 4;
   __device__ static std::uint32_t row_offset(int row) {
@@ -377,14 +418,14 @@ struct StateTile {
     return weights;
   }
 
-  // Copies rows [0, rows); those past `dstate`, and steps past the end, are zeros. `source` points at the tile's first
-  // step of the first row, `left` steps remain from there on.
+  // Copies rows [0, rows); those past `dstate`, and steps outside a row, are zeros. `source` points at the tile's first
+  // step of the first row. Of its steps those from `begin` on are the row's, and `left` remain from the first on.
   template <int kThreads>
   __device__ static void copy(std::uint32_t target, const Stored<kRowKind>* source, int rows, int dstate,
-                              std::uint32_t seqlen, int left, int thread) {
+                              std::uint32_t seqlen, int begin, int left, int thread) {
     const int across = thread % kAcross, first_row = thread / kAcross;
     const std::uint64_t row_numbers = static_cast<std::uint64_t>(seqlen) * kParts<Weight>;
-    const int numbers_left = left * kParts<Weight>;
+    const int numbers_left = left * kParts<Weight>, first_number = begin * kParts<Weight>;
     const std::uint64_t stride = kRowStep<kThreads> * row_numbers;
     const Stored<kRowKind>* from = source +
                                    static_cast<std::uint64_t>(static_cast<std::uint32_t>(first_row)) * row_numbers +
@@ -403,7 +444,8 @@ struct StateTile {
 #pragma unroll
         for (int i = 0; i < kRowFloats; i += 32) {
           // Floats 32 apart are 8 pieces apart, which the swizzle leaves alone.
-          copy_async<4>(place + (across & 3) * 4 + i * 4, from + i, valid && across + i < numbers_left);
+          copy_async<4>(place + (across & 3) * 4 + i * 4, from + i,
+                        valid && across + i >= first_number && across + i < numbers_left);
         }
       }
       from += stride;

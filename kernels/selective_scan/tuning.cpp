@@ -13,7 +13,7 @@ namespace lrnnx::cuda {
 namespace {
 
 std::int64_t blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels) {
-  return problem.batch * problem.groups * ceil_div(problem.dim / problem.groups, block_channels);
+  return problem.batch * problem.groups * channel_blocks_of(problem, block_channels);
 }
 
 // What the kernels count in 32 bits.
@@ -36,14 +36,13 @@ lrnnx_status validate_size(const lrnnx_selective_scan_problem& problem, std::int
   return LRNNX_OK;
 }
 
-std::int64_t tiles_of(const lrnnx_selective_scan_problem& problem) { return ceil_div(problem.seqlen, 32); }
-
 // Whatever their strides, rows of 32-bit numbers are read and written by lines.
 bool takes_lines(const lrnnx_selective_scan_problem& problem) {
-  return problem.seqlen % 4 != 0 && !is_half(problem.dtype);
+  return problem.seqlen % 4 != 0 && !is_half(problem.dtype) && row_phase(problem).channel_step == 1;
 }
 
 constexpr const char* kGeneralProblems = " for dstate > 16, fixed B or C, or deltaA";
+constexpr const char* kLines = " for a seqlen that is no multiple of 4, with complex weights or few channels a group";
 
 // One value of `all`, or those from the first to the last.
 template <std::size_t kSize>
@@ -67,9 +66,9 @@ std::array<ConfigurationField, 4> fields_of(const lrnnx_selective_scan_problem& 
   ConfigurationField stages{
       .key = "stages", .value = &configuration.stages, .allowed = values_of(Values::kStages, 2, 4)};
   if (problem.dtype == LRNNX_C64) channels.why = " for complex weights";
-  if (problem.seqlen % 4 != 0) {
+  if (takes_lines(problem)) {
     stages.allowed = value_of(Values::kStages, 2);
-    stages.why = " for a seqlen that is no multiple of 4";
+    stages.why = kLines;
   }
   if (needs_general_kernel(problem)) {
     lanes.allowed = value_of(Values::kStateLanes, 8);
@@ -86,14 +85,14 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
                                             BackwardConfiguration& configuration) {
   using Values = BackwardConfiguration;
   const bool general = needs_general_kernel(problem);
-  const bool halves = is_half(problem.dtype), ragged = takes_lines(problem);
+  const bool halves = is_half(problem.dtype), lines = takes_lines(problem);
   const std::int64_t most_channels = most_channels_per_lane(problem);
   return {{{.key = "channels",
             .value = &configuration.channels_per_lane,
-            .allowed = values_of(Values::kChannelsPerLane, 1, general || ragged ? 1 : most_channels),
+            .allowed = values_of(Values::kChannelsPerLane, 1, general || lines ? 1 : most_channels),
             .why = general              ? kGeneralProblems
                    : most_channels == 1 ? " for complex weights"
-                   : ragged             ? " for a seqlen that is no multiple of 4"
+                   : lines              ? kLines
                                         : ""},
            {.key = "warps",
             .value = &configuration.warps,
@@ -103,7 +102,7 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
                             : ""},
            {.key = "splits",
             .value = &configuration.splits,
-            .largest = std::min(tiles_of(problem), Values::kMaxSplits),
+            .largest = std::min(time_tiles(problem), Values::kMaxSplits),
             .why = " for this seqlen"}}};
 }
 
@@ -111,6 +110,34 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
 
 std::int64_t most_channels_per_lane(const lrnnx_selective_scan_problem& problem) {
   return problem.dtype == LRNNX_C64 ? 1 : 2;
+}
+
+RowPhase row_phase(const lrnnx_selective_scan_problem& problem) {
+  if (problem.dtype != LRNNX_F32 || problem.seqlen % 4 == 0 || needs_general_kernel(problem)) return {};
+  // Blocks of 64 channels are to be filled nearly as well as by neighbours. The least work is best, and of the same the
+  // longest unit, up to half a line: channels 32 apart make the backward 1 % slower.
+  constexpr std::int64_t kChannels = 64;
+  const std::int64_t channels = problem.dim / problem.groups, fewest = ceil_div(channels, kChannels);
+  RowPhase best;
+  std::int64_t least = 0;
+  for (const std::int32_t unit : {16, 8, 4}) {
+    const RowPhase phase = {.channel_step = problem.seqlen % 2 == 0 ? unit / 2 : unit, .unit = unit};
+    const std::int64_t blocks = phase.channel_step * ceil_div(channels / phase.channel_step, kChannels);
+    const std::int64_t work = blocks * ceil_div(phase.steps(problem.seqlen), kSavedSteps);
+    if (channels % phase.channel_step != 0 || blocks * 3 > fewest * 4 || (least > 0 && work >= least)) continue;
+    best = phase;
+    least = work;
+  }
+  return best;
+}
+
+std::int64_t time_tiles(const lrnnx_selective_scan_problem& problem) {
+  return ceil_div(row_phase(problem).steps(problem.seqlen), kSavedSteps);
+}
+
+std::int64_t channel_blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels) {
+  const std::int64_t step = row_phase(problem).channel_step;
+  return step * ceil_div(problem.dim / problem.groups / step, block_channels);
 }
 
 bool needs_general_kernel(const lrnnx_selective_scan_problem& problem) {
@@ -152,7 +179,7 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        BackwardConfiguration& configuration) {
   const bool general = needs_general_kernel(problem);
-  const std::int64_t tiles = tiles_of(problem), group_channels = problem.dim / problem.groups;
+  const std::int64_t tiles = time_tiles(problem);
   configuration = {.channels_per_lane = general ? 1 : most_channels_per_lane(problem), .warps = 8, .splits = 1};
   if (general) configuration.warps = 4;
   const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
@@ -178,7 +205,7 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   if (configuration.warps == kOpen) {
     // Blocks of twice the channels leave half as many sums to be added up. Lines are slower by them, and take them only
     // where short rows fill their last tile so little that the sums would take a fifth of the memory.
-    const bool pairs_up = ceil_div(group_channels, 64) * 2 == ceil_div(group_channels, 32);
+    const bool pairs_up = blocks_of(problem, 64) * 2 == blocks_of(problem, 32);
     const bool pays = takes_lines(problem) ? tiles * 32 * 10 > problem.seqlen * 11 : !is_half(problem.dtype);
     configuration.warps = configuration.channels_per_lane == 1 && fills && pairs_up && pays ? 16 : 8;
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lrnnx/lrnnx.h"
+#include "selective_scan/layout.h"
 
 namespace lrnnx::cuda {
 
@@ -19,7 +20,7 @@ struct ForwardConfiguration {
   std::int64_t state_lanes;  // lanes that share one channel's states: 8, or 16 with one channel a lane
   std::int64_t channels_per_lane;
   std::int64_t warps;   // a block
-  std::int64_t stages;  // tiles of time in flight; rows that are not 16-byte aligned always take 2
+  std::int64_t stages;  // tiles of time in flight; rows that are read by lines always take 2
 
   static constexpr std::int64_t kStateLanes[] = {8, 16};
   static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
@@ -41,6 +42,15 @@ struct BackwardConfiguration {
 std::int64_t most_channels_per_lane(const lrnnx_selective_scan_problem& problem);
 
 bool needs_general_kernel(const lrnnx_selective_scan_problem& problem);
+
+// Which channels of a problem share blocks; not of kernels for a single state.
+RowPhase row_phase(const lrnnx_selective_scan_problem& problem);
+
+// Tiles of kSavedSteps steps that a row takes.
+std::int64_t time_tiles(const lrnnx_selective_scan_problem& problem);
+
+// Blocks of so many channels that a batch and group takes.
+std::int64_t channel_blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels);
 
 // The problem's own configuration if it names one, else the choice for this device. Fails on an unknown key, a value
 // that is not allowed, or a configuration that has no kernel.

@@ -63,4 +63,93 @@ TEST_F(Emulated, AnInfiniteStepOfTheTransitionForgetsAndNothingElse) {
   }
 }
 
+// What the forward saves is the same whatever the strides, though kernels of other rows read it.
+TEST_F(Emulated, TheBackwardMayHaveOtherStridesThanTheForward) {
+  constexpr int64_t D = 192, L = 67, N = 2, padded = L + 5;
+  const auto filled = [](int64_t count, float scale, float first) {
+    std::vector<float> values(static_cast<size_t>(count));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = first + scale * static_cast<float>((i * 7919) % 101) / 101;
+    return values;
+  };
+  const std::vector<float> A = filled(D * N, -1, -0.1f), B = filled(N * L, 1, -0.5f), C = filled(N * L, 1, -0.4f);
+  const lrnnx_selective_scan_problem problem = {
+      .discretization = LRNNX_MAMBA,
+      .dtype = LRNNX_F32,
+      .backend = LRNNX_CPU,
+      .options = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C | LRNNX_SAVE_FOR_BACKWARD,
+      .batch = 1,
+      .dim = D,
+      .seqlen = L,
+      .dstate = N,
+      .groups = 1,
+      .configuration = nullptr};
+  using Memory = std::unique_ptr<float, decltype(&std::free)>;
+  const auto allocate = [](int64_t bytes) {
+    return Memory(static_cast<float*>(std::aligned_alloc(256, static_cast<size_t>(bytes + 256) / 256 * 256)),
+                  &std::free);
+  };
+  struct Rows {
+    Memory memory;
+    int64_t stride;
+    float* row(int64_t d) const { return memory.get() + d * stride; }
+    lrnnx_tensor tensor() const { return {memory.get(), stride * D, stride * D, stride}; }
+  };
+  const auto rows_of = [&](int64_t stride, float scale, float first) {
+    Rows rows{allocate(stride * D * 4), stride};
+    const std::vector<float> values = filled(D * L, scale, first);
+    for (int64_t i = 0; i < D * L; ++i) rows.row(i / L)[i % L] = values[static_cast<size_t>(i)];
+    return rows;
+  };
+  auto* const query = function<decltype(lrnnx_selective_scan_memory)>("lrnnx_selective_scan_memory");
+  lrnnx_memory forward_memory, backward_memory;
+  ASSERT_EQ(query(&problem, LRNNX_FORWARD, &forward_memory), LRNNX_OK);
+  ASSERT_EQ(query(&problem, LRNNX_BACKWARD, &backward_memory), LRNNX_OK);
+  const Memory saved = allocate(forward_memory.saved_bytes),
+               forward_workspace = allocate(forward_memory.workspace_bytes),
+               workspace = allocate(backward_memory.workspace_bytes);
+
+  const Rows u = rows_of(L, 1, -0.5f), delta = rows_of(L, 0.1f, 0.01f), out = rows_of(L, 0, 0);
+  lrnnx_selective_scan_forward_args forward{};
+  forward.u = u.tensor();
+  forward.delta = delta.tensor();
+  forward.A = {const_cast<float*>(A.data()), D * N, 0, 0};
+  forward.B = {const_cast<float*>(B.data()), N * L, 0, 0};
+  forward.C = {const_cast<float*>(C.data()), N * L, 0, 0};
+  forward.out = out.tensor();
+  forward.saved = saved.get();
+  forward.saved_bytes = forward_memory.saved_bytes;
+  forward.workspace = forward_workspace.get();
+  forward.workspace_bytes = forward_memory.workspace_bytes;
+  ASSERT_EQ(function<decltype(lrnnx_selective_scan_forward)>("lrnnx_selective_scan_forward")(&problem, &forward),
+            LRNNX_OK);
+
+  std::vector<float> dA[2] = {std::vector<float>(D * N), std::vector<float>(D * N)};
+  std::vector<float> dB[2] = {std::vector<float>(N * L), std::vector<float>(N * L)}, dC = dB[0];
+  for (const int other : {0, 1}) {
+    const int64_t stride = other ? padded : L;
+    const Rows u = rows_of(stride, 1, -0.5f), delta = rows_of(stride, 0.1f, 0.01f), dout = rows_of(stride, 2, -1),
+               du = rows_of(stride, 0, 0), ddelta = rows_of(stride, 0, 0);
+    lrnnx_selective_scan_backward_args backward{};
+    backward.u = u.tensor();
+    backward.delta = delta.tensor();
+    backward.A = forward.A;
+    backward.B = forward.B;
+    backward.C = forward.C;
+    backward.dout = dout.tensor();
+    backward.saved = saved.get();
+    backward.saved_bytes = forward_memory.saved_bytes;
+    backward.du = du.tensor();
+    backward.ddelta = ddelta.tensor();
+    backward.dA = {dA[other].data(), D * N, 0, 0};
+    backward.dB = {dB[other].data(), N * L, 0, 0};
+    backward.dC = {dC.data(), N * L, 0, 0};
+    backward.workspace = workspace.get();
+    backward.workspace_bytes = backward_memory.workspace_bytes;
+    ASSERT_EQ(function<decltype(lrnnx_selective_scan_backward)>("lrnnx_selective_scan_backward")(&problem, &backward),
+              LRNNX_OK);
+  }
+  for (size_t i = 0; i < dA[0].size(); ++i) EXPECT_NEAR(dA[0][i], dA[1][i], 1e-5f + 1e-5f * std::abs(dA[0][i])) << i;
+  for (size_t i = 0; i < dB[0].size(); ++i) EXPECT_NEAR(dB[0][i], dB[1][i], 1e-5f + 1e-5f * std::abs(dB[0][i])) << i;
+}
+
 }  // namespace
