@@ -274,7 +274,7 @@ struct ChannelTile {
     }
   }
 
-  // A lane's own quad of a copied row. Ragged: a barrier of the warp must follow before anyone writes to the row.
+  // A lane's own quad of a copied row. Of any rows: a barrier of the warp must follow before anyone writes to the row.
   __device__ static float4 load_copied(const unsigned char* shared, std::uint32_t own, std::uint32_t skipped,
                                        bool bf16) {
     if constexpr (kHalves) {
