@@ -455,8 +455,8 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         if (is_valid(r) && 4 * k < left) {
           const int row = mine.row(r);
           const auto store = [&](int tensor, float4 quad) {
-            Tile::store(rows.at(tensor, row, time + 4 * k), quad, begin - 4 * k <= 0 && left - 4 * k >= 4, begin - 4 * k, left - 4 * k,
-                        p.bf16);
+            Tile::store(rows.at(tensor, row, time + 4 * k), quad, begin - 4 * k <= 0 && left - 4 * k >= 4,
+                        begin - 4 * k, left - 4 * k, p.bf16);
           };
           store(Layout::kOut, y[r]);
           if (has_z) store(Layout::kOutZ, gated);
