@@ -159,6 +159,24 @@ TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
 }
 
+TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsWithLessWork) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.dim = 256, problem.seqlen = 1024, problem.dstate = 16;  // 4 blocks of 64 channels in a batch
+  const auto choice = [&](lrnnx_discretization discretization, int64_t batch) {
+    problem.discretization = discretization, problem.batch = batch;
+    const std::string all = chosen(problem, LRNNX_BACKWARD, "");
+    return all.substr(0, all.find(','));
+  };
+  const std::string one = "channels=1", two = "channels=2";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 32), one);
+  EXPECT_EQ(choice(LRNNX_MAMBA, 40), one);
+  EXPECT_EQ(choice(LRNNX_MAMBA, 48), two);
+  EXPECT_EQ(choice(LRNNX_ZOH, 16), one);
+  EXPECT_EQ(choice(LRNNX_ZOH, 17), two) << "more than half of the multiprocessors";
+  EXPECT_EQ(choice(LRNNX_BILINEAR, 32), two);
+  EXPECT_EQ(choice(LRNNX_BILINEAR, 34), one) << "some multiprocessors would have two";
+}
+
 TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {
   lrnnx_selective_scan_problem problem = problems().front();
   const auto phase = [&](int64_t dim, int64_t seqlen, int64_t groups = 1) {

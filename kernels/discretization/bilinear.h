@@ -40,37 +40,43 @@ struct BilinearInput {
   static LRNNX_HD T weight_gradient(T, T by_transition, T by_input) { return by_transition + 0.5f * by_input; }
 };
 
-// The step with r = 1 / (1 - v): h' = (2 r - 1) h + r (dt B u). 2 r - 1 is as good as r is, which for |v| < 2 may be a
-// rounding of 1 worse than (1 + v) r, and around v = -1 not relative to itself; that takes an instruction more.
+// The step with r = 2 / (1 - v) and x = dt u / 2: h' = r (h + B x) - h, as good as r is. So an infinite state becomes a
+// NaN, and so does one beyond half of the largest float.
 template <class F>
 struct BilinearUpdate {
   using T = typename F::Weight;
   static constexpr bool kOneStep = true, kWholeStep = true;
   static constexpr InputFactor kInput = InputFactor::step;
-  static constexpr float kStepUnit = 1.0f, kOmegaUnit = 0.5f;
+  static constexpr float kInputUnit = 0.5f, kStepUnit = 0.25f, kOmegaUnit = 0.25f;
 
   struct Constant {};
-  static LRNNX_HD Constant constant(T&) { return {}; }
+  static LRNNX_HD Constant constant(T& omega) {
+    omega = 0.5f * omega;  // A / 4
+    return {};
+  }
 
   LRNNX_HD BilinearUpdate(T omega, Constant, float, float dt)
-      : dt(dt), omega(omega), r(F::resolvent(omega, dt)), transition(multiply_add(r, 2.0f, from_real<T>(-1.0f))) {}
+      : dt(dt), omega(omega), r(F::twice_resolvent(omega, dt)) {}
 
-  LRNNX_HD T advance(T h, T Bx) { return multiply_add(transition, h, r * Bx); }
+  template <bool kReverses = false>
+  LRNNX_HD T advance(T h, float x, T B) {
+    return multiply_add(r, multiply_add(B, x, h), -h);
+  }
 
-  // The slopes are r^2 (A h + B u) by dt and r^2 dt (h + dt B u / 2) by A. As sums of those of the transition and of
+  // The slopes are r^2 (A h + B u) / 4 by dt and r^2 dt (h + B x) / 4 by A. As sums of those of the transition and of
   // the input factor, or of h' and h, they would cancel where v is large, or small.
-  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx, T Bu) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, float u, T B) const {
     Adjoints<T> to;
-    to.state = g * conj(transition);
     to.input = g * conj(r);
+    to.state = to.input - g;
     to.step = to.input * conj(r);
-    to.by = multiply_add(omega + omega, h, Bu);
-    to.omega = to.step * conj(multiply_add(h, 2.0f, Bx)) * dt;
+    to.by = multiply_add(4.0f * omega, h, u * B);
+    to.omega = (to.step * dt) * conj(multiply_add(B, x, h));
     return to;
   }
 
   float dt;
-  T omega, r, transition;
+  T omega, r;
 };
 
 template <>
@@ -79,6 +85,8 @@ struct Bilinear<float> : BilinearInput<float, Bilinear<float>> {
 
   // 1 / (1 - v)
   static LRNNX_HD float resolvent(float omega, float dt) { return reciprocal_approx(fma(-dt, omega, 1.0f)); }
+  // Likewise of omega / 2.
+  static LRNNX_HD float twice_resolvent(float half, float dt) { return reciprocal_approx(fma(-dt, half, 0.5f)); }
 
   using JointUpdate = BilinearUpdate<Bilinear>;
 };
@@ -92,13 +100,18 @@ struct Bilinear<Complex> : BilinearInput<Complex, Bilinear<Complex>> {
     return {(p * q - y * y) * k, (y + y) * k};
   }
 
-  static LRNNX_HD Complex resolvent(Complex omega, float dt) {
-    const float q = fma(-dt, omega.re, 1.0f), y = dt * omega.im;
+  static LRNNX_HD Complex resolvent(Complex omega, float dt) { return inverse(omega, dt, 1.0f); }
+  static LRNNX_HD Complex twice_resolvent(Complex half, float dt) { return inverse(half, dt, 0.5f); }
+
+  using JointUpdate = BilinearUpdate<Bilinear>;
+
+ private:
+  // 1 / (one - dt omega)
+  static LRNNX_HD Complex inverse(Complex omega, float dt, float one) {
+    const float q = fma(-dt, omega.re, one), y = dt * omega.im;
     const float k = reciprocal_approx(q * q + y * y);
     return {q * k, y * k};
   }
-
-  using JointUpdate = BilinearUpdate<Bilinear>;
 };
 
 }  // namespace lrnnx

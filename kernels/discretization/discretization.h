@@ -20,7 +20,7 @@
 //                                                the gradient of A from the gradients of omega: that through the
 //                                                transition, summed without kSlopeUnit, and that through the input
 //                                                factor
-//   JointUpdate, JointAdvance                    if there are cheaper forms of both with one step: see update.h
+//   JointUpdate                                  if there is a cheaper form of both with one step: see update.h
 //
 // Slopes are plain complex derivatives f'. A complex gradient follows PyTorch, dx = dy * conj(f'): the conjugation is
 // the caller's, and weight_gradient needs none because omega / A is real.

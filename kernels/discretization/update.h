@@ -1,12 +1,12 @@
 // One step of one state, forward and back: h' = transition h + factor B x.
 //
 // An update U of the number type T, for kernels that are bound by instructions, has
-//   InputFactor U::kInput           what x is: step: dt u; one or per_state: u
-//   float U::kStepUnit, U::kOmegaUnit
+//   InputFactor U::kInput           what x is: step: kInputUnit dt u; one or per_state: u
+//   float U::kInputUnit, U::kStepUnit, U::kOmegaUnit
 //   U::Constant U::constant(T& omega)  what a state needs beside omega, which it may adjust
 //   U(omega, constant, dtA, dt)     dtA: the step of the transition, dt: that of the input; the same if kOneStep
-//   T advance(T h, T Bx)            h'
-//   Adjoints<T> reverse(T g, T h, T Bx, T Bu)   given the adjoint g of h'
+//   T advance<bool kReverses>(T h, float x, T B)           h'
+//   Adjoints<T> reverse(T g, T h, float x, float u, T B)   given the adjoint g of h', after advance<true>()
 //   bool U::kWholeStep              the step that reverse() gives is that of x = dt u too, else the caller adds that
 #pragma once
 
@@ -32,7 +32,7 @@ struct SeparateUpdate {
   using T = typename F::Weight;
   static constexpr bool kOneStep = F::kInput != InputFactor::per_state, kWholeStep = false;
   static constexpr InputFactor kInput = F::kInput;
-  static constexpr float kStepUnit = F::kSlopeUnit, kOmegaUnit = 1.0f;
+  static constexpr float kInputUnit = 1.0f, kStepUnit = F::kSlopeUnit, kOmegaUnit = 1.0f;
 
   struct Constant {};
   static LRNNX_HD Constant constant(T&) { return {}; }
@@ -42,12 +42,14 @@ struct SeparateUpdate {
     if constexpr (kInput == InputFactor::per_state) factor = F::input(omega, dt);
   }
 
-  LRNNX_HD T advance(T h, T Bx) {
+  template <bool kReverses = false>
+  LRNNX_HD T advance(T h, float x, T B) {
+    T Bx = x * B;
     if constexpr (kInput == InputFactor::per_state) Bx = Bx * factor;
     return multiply_add(transition, h, Bx);
   }
 
-  LRNNX_HD Adjoints<T> reverse(T g, T h, T Bx, T) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, float, T B) const {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g;
@@ -57,7 +59,7 @@ struct SeparateUpdate {
     to.omega = to.step * dtA;
     if constexpr (kInput == InputFactor::per_state) {
       const InputSlopes<T> slopes = F::input_slopes(omega, dt);
-      const T by_factor = g * conj(Bx) * (1.0f / F::kSlopeUnit);
+      const T by_factor = g * conj(x * B) * (1.0f / F::kSlopeUnit);
       to.input = g * conj(factor);
       to.input_step = by_factor * conj(slopes.by_step);
       to.omega = multiply_add(by_factor, conj(slopes.by_omega), to.omega);
@@ -82,18 +84,5 @@ struct JointUpdateOf<F, std::void_t<typename F::JointUpdate>> {
 // The update where the transition and the input factor have one step: F::JointUpdate if there is one.
 template <class F>
 using JointUpdate = typename JointUpdateOf<F>::type;
-
-template <class F, class = void>
-struct JointAdvanceOf {
-  using type = JointUpdate<F>;
-};
-template <class F>
-struct JointAdvanceOf<F, std::void_t<typename F::JointAdvance>> {
-  using type = typename F::JointAdvance;
-};
-
-// The same where only advance() is called: F::JointAdvance if that is cheaper still.
-template <class F>
-using JointAdvance = typename JointAdvanceOf<F>::type;
 
 }  // namespace lrnnx

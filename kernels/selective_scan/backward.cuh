@@ -24,7 +24,7 @@
 // written, goes on, and waits only one block of quads later, so that warps may drift apart without running loose.
 // Every sum has a fixed order: partial sums of blocks and time segments go to the workspace and finalize.cuh adds them.
 //
-// Cost for real mamba, a state update: 2 ex2 and about 20 issue slots. Bound by issue on an H100.
+// Cost for real mamba, a state update: 2 ex2 and 32 to 36 warp instructions. Bound by issue and latency on an H100.
 #pragma once
 
 #include <cstdint>
@@ -122,8 +122,9 @@ struct BackwardLayout : BackwardTensors {
   static constexpr int kSumsOffset = kRingsOffset + (kGeneral ? 4 : 3) * kRingBytes;
   // The states at the start of each quad, where registers are short. Real ones lie in the stage of the next tile, each
   // warp's in its own rows, two quads a slot; what is copied there waits until the last block of quads has begun.
-  static constexpr bool kStartsInStage =
-      kChannelsPerLane == 2 && Discretization::kInput == InputFactor::per_state && kAligned && !kGeneral;
+  // Those kernels of halves that can keep them in registers spill less so.
+  static constexpr bool kStartsInStage = kChannelsPerLane == 2 && kAligned && !kGeneral &&
+                                         (Discretization::kInput == InputFactor::per_state || !are_halves(kRowKind));
   static constexpr bool kStartsInShared = kStartsInStage || (kIsComplex<Weight> && kAligned && !kGeneral);
   static constexpr int kStartBytes = kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
   static constexpr int kStartsOffset = kSumsOffset + 2 * kWarps * kSumBytes;
@@ -153,9 +154,6 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
   using Update = KernelUpdate<F, kGeneral>;
-  using Advance = KernelAdvance<F, kGeneral>;
-  static_assert(std::is_same_v<typename Update::Constant, typename Advance::Constant> &&
-                Update::kInput == Advance::kInput);
   // Whether u stays beside x; if not, D dy takes its place, for registers are short.
   constexpr bool kKeepsInput = R == 2 || Update::kInput == InputFactor::step;
   constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
@@ -545,7 +543,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           }
           if constexpr (Update::kInput == InputFactor::step) {
 #pragma unroll
-            for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
+            for (int e = 0; e < 4; ++e) at(x, e) *= Update::kInputUnit * at(step, e);
           }
           if (!whole || last_channel + 1 < warps * Tile::kWarpChannels) {
             // Steps past the end, and lanes that repeat the last channel, must leave states and sums alone.
@@ -623,8 +621,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           for (int j = 0; j < J; ++j) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-              Advance update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
-              h[r][j] = update.advance(h[r][j], at(x, e) * B[j].at[e]);
+              Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
+              h[r][j] = update.advance(h[r][j], at(x, e), B[j].at[e]);
             }
           }
         }
@@ -644,7 +642,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
         for (int i = 0; i < R * J; ++i) start[to][i / J][i % J] = start[from][i / J][i % J];
       };
-      if constexpr (kBlocks == 2) {
+      if constexpr (kBlocks == 2 && !kStartsInShared) {
 #pragma unroll
         for (int quad = 0; quad + 1 < Tile::kQuads; ++quad) {
           copy_start(quad + 1, quad);
@@ -678,7 +676,28 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         }
       }
 
+      // Steps past the end add to the gradient of A what is 0 unless the last state is not finite: then its NaN is not
+      // theirs to spread.
+      constexpr bool kMayEndWithin = !are_whole_quads(kRowKind), kChecksState = kRowKind == RowKind::shifted;
+      bool is_finite = true;
       if (left < Tile::kSteps) {
+        if constexpr (kChecksState) {
+          constexpr int kLastBlock = Tile::kQuads - kBlockQuads;
+          T last[R][J];
+#pragma unroll
+          for (int i = 0; i < R * J; ++i) {
+            if constexpr (kStartsInShared) {
+              last[i / J][i % J] = start_at(kBlocks - 1, kBlockQuads - 1).states[i];
+            } else {
+              last[i / J][i % J] = start[Tile::kQuads - 1][i / J][i % J];
+            }
+          }
+          rebuild(Tile::quad_offset(stage, kLastBlock), States::quad_offset(B_base, kLastBlock), kBlockQuads - 1, last);
+          float zero = 0.0f;
+#pragma unroll
+          for (int i = 0; i < R * J; ++i) zero = fmaf(adjoint[i / J][i % J] * last[i / J][i % J], 0.0f, zero);
+          is_finite = __all_sync(~0u, zero == 0.0f);
+        }
         // Quads past the end: as above, whatever the last state is.
 #pragma unroll
         for (int quad = 1; quad < Tile::kQuads; ++quad) {
@@ -693,9 +712,13 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         }
       }
 
-      // The block at hand has its states in the last places of `start`. kEnds: rows may end within a quad, where a NaN
-      // in the last state is not the steps' past the end to spread.
-      const auto reverse_tile = [&]<bool kEnds>(std::bool_constant<kEnds>) {
+      // The block at hand has its states in the last places of `start`. The instructions that nearly all tiles run are
+      // to be few: there is a version for those without steps to leave out.
+      constexpr int kVersions = kChecksState ? 2 : 1;
+#pragma unroll
+      for (int version = 0; version < kVersions; ++version) {
+        const bool leaves_out = kVersions == 2 ? version == 1 : kMayEndWithin;
+        if (kVersions == 2 && leaves_out == is_finite) continue;
 #pragma unroll 1
         for (int block = kBlocks - 1; block >= 0; --block) {
           const std::uint32_t block_stage = Tile::quad_offset(stage, block * kBlockQuads);
@@ -743,7 +766,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                   h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
                 }
 #pragma unroll
-                for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].advance(h[e], at(x, e) * B[j].at[e]);
+                for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].template advance<true>(h[e], at(x, e), B[j].at[e]);
 #pragma unroll
                 for (int e = 3; e >= 0; --e) {
                   // Adds to a sum, which starts with the first j or r.
@@ -760,7 +783,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                   };
                   const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
                   add_part(2 * j + 1, conj(h[e + 1]), at(dy, e));
-                  const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e) * B[j].at[e], at(u, e) * B[j].at[e]);
+                  const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e), at(u, e), B[j].at[e]);
                   adjoint[r][j] = to.state;
                   add_part(2 * j, to.input, at(x, e));
                   add_product(0, to.input, conj(B[j].at[e]));
@@ -774,9 +797,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                       sum(1) += real(to.input_step);
                     }
                   }
-                  if (!kEnds) A_sum[r][j] += A_part[e];
+                  if (!leaves_out) A_sum[r][j] += A_part[e];
                 }
-                if constexpr (kEnds) {
+                if (leaves_out) {
                   const int steps = left - (block * kBlockQuads + quad) * 4;
 #pragma unroll
                   for (int e = 3; e >= 0; --e) {
@@ -845,16 +868,6 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             for (int quad = Tile::kQuads - 1; quad >= kBlockQuads; --quad) copy_start(quad, quad - kBlockQuads);
           }
         }
-      };
-      if constexpr (kRowKind == RowKind::shifted) {
-        // The instructions that most tiles run are to be few.
-        if (left < Tile::kSteps) {
-          reverse_tile(std::true_type());
-        } else {
-          reverse_tile(std::false_type());
-        }
-      } else {
-        reverse_tile(std::bool_constant<!are_whole_quads(kRowKind)>());
       }
 
       if (last_of_segment) flush_states(m / kTilesPerSegment, pass);
@@ -878,7 +891,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         at(ddeltaA, e) = Update::kStepUnit * at(s2, e);
         float dstep = Update::kStepUnit * at(s3, e) + (has_deltaA ? 0.0f : at(ddeltaA, e));
         if constexpr (Update::kInput == InputFactor::step) {
-          at(du, e) = fmaf(at(dt, e), at(s1, e), at(Ddy[r], e));
+          at(du, e) = fmaf(Update::kInputUnit * at(dt, e), at(s1, e), at(Ddy[r], e));
           if (!Update::kWholeStep) dstep = fmaf(at(u, e), at(s1, e), dstep);
         } else {
           at(du, e) = at(s1, e) + at(Ddy[r], e);

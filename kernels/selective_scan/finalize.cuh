@@ -114,19 +114,25 @@ __device__ void finalize_state_sums(const StateSums& p, std::uint32_t row, int l
   const std::uint64_t stride = std::uint64_t{rows} * 32;
   const float4* source = p.parts + batch_group * p.channel_blocks * stride + (std::uint64_t{place} * 32 + lane);
   const std::uint32_t quad_stride = p.passes * kFours * 32;
-  float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll 8
-  for (std::uint32_t block = 0; block < p.channel_blocks; ++block) {
-    const float4* const here = source + block * stride;
-    float4 part;
-    if (p.phase.channel_step == 1) {
-      part = __ldcs(here);
-    } else {
-      const std::uint32_t lead = (block & (p.phase.channel_step - 1)) * p.seqlen & (p.phase.unit - 1);
-      const float4* const quad = here + lead / 4 * quad_stride;
-      part = four_from(*quad, lead % 4 == 0 ? *quad : quad[quad_stride], lead % 4);
+  constexpr float4 kNone = {0.0f, 0.0f, 0.0f, 0.0f};
+  constexpr int kAtOnce = 4;  // blocks, whose loads do not wait for each other
+  float4 sum = kNone;
+  for (std::uint32_t begin = 0; begin < p.channel_blocks; begin += kAtOnce) {
+    float4 low[kAtOnce], high[kAtOnce];  // a shifted row's four steps lie in two quads of the block's tiles
+    const auto lead = [&](int i) { return ((begin + i) & (p.phase.channel_step - 1)) * p.seqlen & (p.phase.unit - 1); };
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      low[i] = high[i] = kNone;
+      if (begin + i >= p.channel_blocks) continue;
+      const float4* const quad = source + (begin + i) * stride + lead(i) / 4 * quad_stride;
+      low[i] = __ldcs(quad);
+      if (lead(i) % 4 != 0) high[i] = __ldcs(quad + quad_stride);
     }
-    sum = {sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w};
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const float4 part = four_from(low[i], high[i], lead(i) % 4);
+      sum = {sum.x + part.x, sum.y + part.y, sum.z + part.z, sum.w + part.w};
+    }
   }
   const std::uint64_t first =
       ((static_cast<std::uint64_t>(batch_group) * p.dstate + n) * p.seqlen + time) * kFours + four;

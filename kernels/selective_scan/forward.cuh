@@ -26,8 +26,6 @@ namespace lrnnx::cuda {
 // The general kernels take a deltaA, whose step is the transition's alone.
 template <class F, bool kGeneral>
 using KernelUpdate = std::conditional_t<kGeneral, SeparateUpdate<F>, JointUpdate<F>>;
-template <class F, bool kGeneral>
-using KernelAdvance = std::conditional_t<kGeneral, SeparateUpdate<F>, JointAdvance<F>>;
 
 struct ForwardTensors {
   enum : int { kDelta, kU, kZ, kDeltaA, kOut, kOutZ, kCount };
@@ -91,7 +89,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kStatesPerPass / kStateLanes;
   static_assert(!kGeneral || R == 1);
-  using Update = KernelAdvance<F, kGeneral>;
+  using Update = KernelUpdate<F, kGeneral>;
   // Quads of a tile that are unrolled: the instructions of longer runs overflow the instruction cache.
   constexpr bool kLong =
       kIsComplex<T> || (F::kInput == InputFactor::per_state && F::kStepsAdd);  // more than one exponential
@@ -316,7 +314,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       }
       if constexpr (Update::kInput == InputFactor::step) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) at(x, e) *= at(step, e);
+        for (int e = 0; e < 4; ++e) at(x, e) *= Update::kInputUnit * at(step, e);
       }
       if (begin > 0 || left < Tile::kSteps) {
 #pragma unroll
@@ -392,7 +390,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
               for (int j = 0; j < J; ++j) {
                 Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
-                h[r][j] = update.advance(h[r][j], at(x, e) * B[j].at[e]);
+                h[r][j] = update.advance(h[r][j], at(x, e), B[j].at[e]);
                 at(sum, e) = real_multiply_add(h[r][j], C[j].at[e], j == 0 ? 0.0f : at(sum, e));
               }
             }
