@@ -159,22 +159,22 @@ TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
 }
 
-TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsWithLessWork) {
+TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoHaveAMultiprocessorEach) {
   lrnnx_selective_scan_problem problem = problems().front();
   problem.dim = 256, problem.seqlen = 1024, problem.dstate = 16;  // 4 blocks of 64 channels in a batch
   const auto choice = [&](lrnnx_discretization discretization, int64_t batch) {
     problem.discretization = discretization, problem.batch = batch;
-    const std::string all = chosen(problem, LRNNX_BACKWARD, "");
-    return all.substr(0, all.find(','));
+    return chosen(problem, LRNNX_BACKWARD, "");
   };
-  const std::string one = "channels=1", two = "channels=2";
-  EXPECT_EQ(choice(LRNNX_MAMBA, 32), one);
-  EXPECT_EQ(choice(LRNNX_MAMBA, 40), one);
-  EXPECT_EQ(choice(LRNNX_MAMBA, 48), two);
+  const std::string one = "channels=1,warps=8,splits=1", one_of_16 = "channels=1,warps=16,splits=1",
+                    two = "channels=2,warps=8,splits=1";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 16), one);
+  EXPECT_EQ(choice(LRNNX_MAMBA, 33), one_of_16) << "as many channels as two a lane of eight warps";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 34), two) << "more blocks than multiprocessors";
   EXPECT_EQ(choice(LRNNX_ZOH, 16), one);
-  EXPECT_EQ(choice(LRNNX_ZOH, 17), two) << "more than half of the multiprocessors";
-  EXPECT_EQ(choice(LRNNX_BILINEAR, 32), two);
-  EXPECT_EQ(choice(LRNNX_BILINEAR, 34), one) << "some multiprocessors would have two";
+  EXPECT_EQ(choice(LRNNX_ZOH, 17), two) << "more than half of the multiprocessors have a block";
+  EXPECT_EQ(choice(LRNNX_BILINEAR, 33), two);
+  EXPECT_EQ(choice(LRNNX_BILINEAR, 34), two);
 }
 
 TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {

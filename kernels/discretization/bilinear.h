@@ -41,7 +41,7 @@ struct BilinearInput {
 };
 
 // The step with r = 2 / (1 - v) and x = dt u / 2: h' = r (h + B x) - h, as good as r is. So an infinite state becomes a
-// NaN, and so does one beyond half of the largest float.
+// NaN, and adjoints are to stay below a quarter of the largest float.
 template <class F>
 struct BilinearUpdate {
   using T = typename F::Weight;

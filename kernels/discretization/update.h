@@ -7,7 +7,7 @@
 //   U(omega, constant, dtA, dt)     dtA: the step of the transition, dt: that of the input; the same if kOneStep
 //   T advance<bool kReverses>(T h, float x, T B)           h'
 //   Adjoints<T> reverse(T g, T h, float x, float u, T B)   given the adjoint g of h', after advance<true>()
-//   bool U::kWholeStep              the step that reverse() gives is that of x = dt u too, else the caller adds that
+//   bool U::kWholeStep              the step that reverse() gives has that of dt in x too, else the caller adds it
 #pragma once
 
 #include <type_traits>

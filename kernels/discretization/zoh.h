@@ -118,7 +118,7 @@ struct Zoh<float> : Exponential<float> {
 
    private:
     // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= kPolynomialEnd, with this p to 2 u. R gets up to 15 u of it, none
-    // at 0; from the other form, at |x| = kPolynomialEnd, 46 times the transition's error.
+    // at 0; from the other form, at |x| = kPolynomialEnd, some 50 times the transition's error.
     static LRNNX_HD float exp2m1_second(float x) {
       float p = 0.00191295077f;
       p = p * x + 0.0138924234f;

@@ -676,10 +676,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         }
       }
 
-      // Steps past the end add to the gradient of A what is 0 unless the last state is not finite: then its NaN is not
-      // theirs to spread.
+      // Steps past the end add to the gradient of A 0 times the last state and the adjoint from the right. Where that
+      // product is not finite it is a NaN, which is not theirs to spread.
       constexpr bool kMayEndWithin = !are_whole_quads(kRowKind), kChecksState = kRowKind == RowKind::shifted;
-      bool is_finite = true;
+      bool adds_nothing = true;
       if (left < Tile::kSteps) {
         if constexpr (kChecksState) {
           constexpr int kLastBlock = Tile::kQuads - kBlockQuads;
@@ -696,7 +696,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           float zero = 0.0f;
 #pragma unroll
           for (int i = 0; i < R * J; ++i) zero = fmaf(adjoint[i / J][i % J] * last[i / J][i % J], 0.0f, zero);
-          is_finite = __all_sync(~0u, zero == 0.0f);
+          adds_nothing = __all_sync(~0u, zero == 0.0f);
         }
         // Quads past the end: as above, whatever the last state is.
 #pragma unroll
@@ -718,7 +718,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
       for (int version = 0; version < kVersions; ++version) {
         const bool leaves_out = kVersions == 2 ? version == 1 : kMayEndWithin;
-        if (kVersions == 2 && leaves_out == is_finite) continue;
+        if (kVersions == 2 && leaves_out == adds_nothing) continue;
 #pragma unroll 1
         for (int block = kBlocks - 1; block >= 0; --block) {
           const std::uint32_t block_stage = Tile::quad_offset(stage, block * kBlockQuads);

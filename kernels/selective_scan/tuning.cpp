@@ -187,11 +187,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const auto few_blocks = [&] { return blocks() * 2 < device.multiprocessors * 3; };
   // Input factors with an exponential of their own leave no registers for two channels.
   if (takes_lines(problem) || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
-  // Short sequences are not worth a second pass over the adjoint. Twice the blocks of half the channels are, but where
-  // each takes much work and there is a multiprocessor for every block of all.
+  // Short sequences are not worth a second pass over the adjoint. As long as every block has a multiprocessor of its
+  // own, twice the warps of one channel a lane are faster, unless updates take much work and most multiprocessors have
+  // a block.
   const bool much_work = problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_BILINEAR;
-  const bool one_each = blocks() <= device.multiprocessors && blocks() * 2 > device.multiprocessors;
-  if (tiles < 64 && blocks() * 4 < device.multiprocessors * 5 && !(much_work && one_each))
+  const bool most_have_one = blocks() * 2 > device.multiprocessors;
+  if (tiles < 64 && blocks() <= device.multiprocessors && !(much_work && most_have_one))
     configuration.channels_per_lane = 1;
   const bool fills = !few_blocks();
   if (!fills) {
