@@ -182,6 +182,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   };
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
   const bool variable_B = is_variable_B(problem), variable_C = is_variable_C(problem);
+  const RowPhase phase = row_phase(problem);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t column_blocks = problem.batch * problem.groups * workspace.channel_blocks;
   const bool softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0, bf16 = problem.dtype == LRNNX_BF16;
@@ -206,7 +207,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .dim = problem.dim,
         .seqlen = static_cast<std::uint32_t>(problem.seqlen),
         .tiles = static_cast<std::uint32_t>(workspace.tiles),
-        .phase = row_phase(problem),
+        .phase = phase,
         .dstate = static_cast<std::int32_t>(problem.dstate),
         .groups = static_cast<std::int32_t>(problem.groups),
         .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -257,7 +258,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
       .dim = problem.dim,
       .seqlen = static_cast<std::uint32_t>(problem.seqlen),
       .tiles = static_cast<std::uint32_t>(workspace.tiles),
-      .phase = row_phase(problem),
+      .phase = phase,
       .dstate = static_cast<std::int32_t>(problem.dstate),
       .groups = static_cast<std::int32_t>(problem.groups),
       .channels_per_group = static_cast<std::int32_t>(channels_per_group),
@@ -295,7 +296,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                .dim = problem.dim,
                .dstate = problem.dstate},
       .states = {.parts = parameters.state_sums,
-                 .phase = row_phase(problem),
+                 .phase = phase,
                  .dB = variable_B ? args.dB.data : nullptr,
                  .dC = variable_C ? args.dC.data : nullptr,
                  .batch_groups = static_cast<std::uint32_t>(problem.batch * problem.groups),
