@@ -159,7 +159,7 @@ TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
 }
 
-TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoHaveAMultiprocessorEach) {
+TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsIdle) {
   lrnnx_selective_scan_problem problem = problems().front();
   problem.dim = 256, problem.seqlen = 1024, problem.dstate = 16;  // 4 blocks of 64 channels in a batch
   const auto choice = [&](lrnnx_discretization discretization, int64_t batch) {
@@ -170,11 +170,17 @@ TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoHaveAMultiprocessorEach) {
                     two = "channels=2,warps=8,splits=1";
   EXPECT_EQ(choice(LRNNX_MAMBA, 16), one);
   EXPECT_EQ(choice(LRNNX_MAMBA, 33), one_of_16) << "as many channels as two a lane of eight warps";
-  EXPECT_EQ(choice(LRNNX_MAMBA, 34), two) << "more blocks than multiprocessors";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 34), one) << "four multiprocessors have a second block";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 49), one);
+  EXPECT_EQ(choice(LRNNX_MAMBA, 50), two) << "more than half of them have one";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 67), one) << "four have a third";
+  EXPECT_EQ(choice(LRNNX_MAMBA, 100), two) << "four have a fourth, which takes a small part of the time";
   EXPECT_EQ(choice(LRNNX_ZOH, 16), one);
   EXPECT_EQ(choice(LRNNX_ZOH, 17), two) << "more than half of the multiprocessors have a block";
   EXPECT_EQ(choice(LRNNX_BILINEAR, 33), two);
-  EXPECT_EQ(choice(LRNNX_BILINEAR, 34), two);
+  EXPECT_EQ(choice(LRNNX_BILINEAR, 34), one);
+  EXPECT_EQ(choice(LRNNX_RGLRU, 34), one);
+  EXPECT_EQ(choice(LRNNX_RGLRU, 50), one_of_16) << "never two";
 }
 
 TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {

@@ -33,19 +33,21 @@ T number(double re, double im) {
 
 // One step's results in units that all updates share.
 struct Result {
-  Wide next, next_only, state, input, omega;
+  Wide next, next_only, rebuilt, state, input, omega;
   double step;
 };
 
 template <class U, class T>
 Result run(T omega, float dt, T h, T Bu, T g) {
   const auto constant = U::constant(omega);
-  U update(omega, constant, dt, dt), ahead(omega, constant, dt, dt);
+  U update(omega, constant, dt, dt, U::aside(dt, 1.0f)), ahead(omega, constant, dt, dt);
+  typename U::Rebuild rebuild(omega, constant, dt, dt);
   const float folded = U::kInput == InputFactor::step ? U::kInputUnit * dt : 1.0f;
   const T next = update.template advance<true>(h, folded, Bu);  // with B = Bu and u = 1
-  const Adjoints<T> to = update.reverse(g, h, folded, 1.0f, Bu);
+  const Adjoints<T> to = update.reverse(g, h, folded, Bu);
   Result result{wide(next),
                 wide(ahead.advance(h, folded, Bu)),
+                wide(rebuild.advance(h, folded, Bu)),
                 wide(to.state),
                 static_cast<double>(folded) * wide(to.input),
                 static_cast<double>(U::kOmegaUnit) * wide(to.omega),
@@ -93,6 +95,7 @@ TYPED_TEST(Joint, AgreesWithTheSeparateUpdateFromTinyToLargeSteps) {
     expect("h'", std::abs(joint.next - separate.next), a * h_ + phi * Bu_ + (bilinear ? phi / dt * h_ : 0));
     expect("h', forward only", std::abs(joint.next_only - separate.next),
            a * h_ + phi * Bu_ + (bilinear ? phi / dt * h_ : 0));
+    expect("h', rebuilt", std::abs(joint.rebuilt - separate.next), a * h_ + phi * Bu_ + (bilinear ? phi / dt * h_ : 0));
     expect("adjoint of h", std::abs(joint.state - separate.state), g_ * (a + (bilinear ? phi / dt : 0)));
     expect("adjoint of Bu", std::abs(joint.input - separate.input), g_ * phi);
     expect("gradient of A", std::abs(joint.omega - separate.omega), g_ * dt * (a_slope * h_ + phi_slope * Bu_));
@@ -108,6 +111,7 @@ TYPED_TEST(Joint, IsTheEulerStepWhereAIsZero) {
   for (float dt : {1e-6f, 0.25f, 3.0f, 512.0f}) {
     const Result result = run<JointUpdate<F>>(F::prepare(from_real<T>(0.0f)), dt, one, one, one);
     EXPECT_FLOAT_EQ(result.next.real(), 1.0f + dt);
+    EXPECT_FLOAT_EQ(result.rebuilt.real(), 1.0f + dt);
     EXPECT_FLOAT_EQ(result.state.real(), 1.0f);
     EXPECT_FLOAT_EQ(result.input.real(), dt);
     EXPECT_FLOAT_EQ(result.step, 1.0f);
@@ -121,7 +125,9 @@ TYPED_TEST(Joint, LeavesTheStateAloneAtStepZero) {
   T omega = F::prepare(number<T>(-3, 5));
   const auto constant = JointUpdate<F>::constant(omega);
   JointUpdate<F> update(omega, constant, 0.0f, 0.0f);
+  typename JointUpdate<F>::Rebuild rebuild(omega, constant, 0.0f, 0.0f);
   for (float h : {1.5f, -1e30f, 3e38f}) {
+    EXPECT_EQ(wide(rebuild.advance(from_real<T>(h), 0.0f, from_real<T>(1.0f))).real(), h);
     EXPECT_EQ(wide(update.advance(from_real<T>(h), 0.0f, from_real<T>(1.0f))).real(), h);
     EXPECT_EQ(wide(update.template advance<true>(from_real<T>(h), 0.0f, from_real<T>(1.0f))).real(), h);
   }

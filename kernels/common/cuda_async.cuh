@@ -1,6 +1,6 @@
 // Instructions that CUDA C++ has no plain spelling for: Hopper's and Ampere's asynchronous copies and barriers, stores
-// of a kind, and a step of a scan over lanes. tests/emulation/ has the same for the host, so that no kernel has any asm
-// of instructions itself.
+// of a kind, a step of a scan over lanes, and how one kernel follows another. tests/emulation/ has the same for the
+// host, so that no kernel has any asm of instructions itself.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,15 @@ __device__ __forceinline__ void copy_async_16_cached(std::uint32_t destination, 
   asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(bytes) : "memory");
 }
 
-// Copies 8 bytes of a row, or writes zeros where `valid` is false. The L2 hint fetches what the next tile needs.
+// Copies 16 or 8 bytes of a row, or writes zeros where `valid` is false. The L2 hint fetches what the next tiles need.
+__device__ __forceinline__ void copy_async_row_16(std::uint32_t destination, const void* source, bool valid) {
+  asm volatile(
+      "{\n.reg .pred ignored;\n"
+      "setp.eq.u32 ignored, %2, 0;\n"
+      "cp.async.cg.shared.global.L2::256B [%0], [%1], 16, ignored;\n}" ::"r"(destination),
+      "l"(source), "r"(static_cast<std::uint32_t>(valid))
+      : "memory");
+}
 __device__ __forceinline__ void copy_async_row_8(std::uint32_t destination, const void* source, bool valid) {
   asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], 8, %2;" ::"r"(destination), "l"(source),
                "r"(valid ? 8 : 0)
@@ -67,6 +75,10 @@ __device__ __forceinline__ void barrier_wait(std::uint32_t barrier, std::uint32_
       "r"(parity)
       : "memory");
 }
+
+// Waits until the kernel that was launched before this one has ended, with all that it wrote, if this was launched to
+// start before that.
+__device__ __forceinline__ void wait_for_predecessor() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
 // Says that the address is global where the compiler cannot know it: a generic store waits for shared memory too.
 __device__ __forceinline__ void store_global(float* destination, float value) {

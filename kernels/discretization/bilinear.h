@@ -47,16 +47,18 @@ struct BilinearUpdate {
   using T = typename F::Weight;
   static constexpr bool kOneStep = true, kWholeStep = true;
   static constexpr InputFactor kInput = InputFactor::step;
-  static constexpr float kInputUnit = 0.5f, kStepUnit = 0.25f, kOmegaUnit = 0.25f;
+  static constexpr float kInputUnit = 0.5f, kStepUnit = 1.0f, kOmegaUnit = 0.25f;
+  using Rebuild = BilinearUpdate;
 
   struct Constant {};
   static LRNNX_HD Constant constant(T& omega) {
     omega = 0.5f * omega;  // A / 4
     return {};
   }
+  static LRNNX_HD float aside(float, float u) { return 0.25f * u; }
 
-  LRNNX_HD BilinearUpdate(T omega, Constant, float, float dt)
-      : dt(dt), omega(omega), r(F::twice_resolvent(omega, dt)) {}
+  LRNNX_HD BilinearUpdate(T omega, Constant, float, float dt, float quarter_u = 0.0f)
+      : dt(dt), quarter_u(quarter_u), omega(omega), r(F::twice_resolvent(omega, dt)) {}
 
   template <bool kReverses = false>
   LRNNX_HD T advance(T h, float x, T B) {
@@ -65,17 +67,17 @@ struct BilinearUpdate {
 
   // The slopes are r^2 (A h + B u) / 4 by dt and r^2 dt (h + B x) / 4 by A. As sums of those of the transition and of
   // the input factor, or of h' and h, they would cancel where v is large, or small.
-  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, float u, T B) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, T B) const {
     Adjoints<T> to;
     to.input = g * conj(r);
     to.state = to.input - g;
     to.step = to.input * conj(r);
-    to.by = multiply_add(4.0f * omega, h, u * B);
-    to.omega = (to.step * dt) * conj(multiply_add(B, x, h));
+    to.by = multiply_add(B, quarter_u, omega * h);
+    to.omega = to.step * conj(multiply_add(B, x, h)) * dt;
     return to;
   }
 
-  float dt;
+  float dt, quarter_u;
   T omega, r;
 };
 

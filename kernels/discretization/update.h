@@ -5,9 +5,12 @@
 //   float U::kInputUnit, U::kStepUnit, U::kOmegaUnit
 //   U::Constant U::constant(T& omega)  what a state needs beside omega, which it may adjust
 //   U(omega, constant, dtA, dt)     dtA: the step of the transition, dt: that of the input; the same if kOneStep
-//   T advance<bool kReverses>(T h, float x, T B)           h'
-//   Adjoints<T> reverse(T g, T h, float x, float u, T B)   given the adjoint g of h', after advance<true>()
+//   T advance(T h, float x, T B)    h'
+//   float U::aside(float dt, float u)                      what of a step is worth computing once for all states
+//   U(omega, constant, dtA, dt, aside), T advance<true>(T h, float x, T B), and then
+//   Adjoints<T> reverse(T g, T h, float x, T B)            given the adjoint g of h'
 //   bool U::kWholeStep              the step that reverse() gives has that of dt in x too, else the caller adds it
+//   U::Rebuild(omega, constant, dtA, dt)                   advance() where errors add up over a few steps only
 #pragma once
 
 #include <type_traits>
@@ -34,10 +37,13 @@ struct SeparateUpdate {
   static constexpr InputFactor kInput = F::kInput;
   static constexpr float kInputUnit = 1.0f, kStepUnit = F::kSlopeUnit, kOmegaUnit = 1.0f;
 
+  using Rebuild = SeparateUpdate;
+
   struct Constant {};
   static LRNNX_HD Constant constant(T&) { return {}; }
+  static LRNNX_HD float aside(float, float u) { return u; }
 
-  LRNNX_HD SeparateUpdate(T omega, Constant, float dtA, float dt)
+  LRNNX_HD SeparateUpdate(T omega, Constant, float dtA, float dt, float = 0.0f)
       : omega(omega), dtA(dtA), dt(dt), transition(F::transition(omega, dtA)) {
     if constexpr (kInput == InputFactor::per_state) factor = F::input(omega, dt);
   }
@@ -49,7 +55,7 @@ struct SeparateUpdate {
     return multiply_add(transition, h, Bx);
   }
 
-  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, float, T B) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, T B) const {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g;

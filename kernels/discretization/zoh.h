@@ -19,6 +19,7 @@ struct ZohUpdate {
   static constexpr InputFactor kInput = InputFactor::one;
   static constexpr float kInputUnit = 1.0f, kStepUnit = 1.0f, kOmegaUnit = 1.0f;
   using Constant = T;  // 1 / A
+  static LRNNX_HD float aside(float dt, float) { return reciprocal_approx(dt); }
 
   template <bool kReverses = false>
   LRNNX_HD T advance(T h, float x, T B) {
@@ -29,7 +30,7 @@ struct ZohUpdate {
     return multiply_add(phi, Bx, decayed);
   }
 
-  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, float, T B) const {
+  LRNNX_HD Adjoints<T> reverse(T g, T h, float x, T B) const {
     Adjoints<T> to;
     to.state = g * conj(transition);
     to.input = g * conj(phi);
@@ -104,7 +105,7 @@ struct Zoh<float> : Exponential<float> {
       return kLog2E / omega;
     }
 
-    LRNNX_HD JointUpdate(float omega, float inverse, float, float dt) : ZohUpdate(omega, dt) {
+    LRNNX_HD JointUpdate(float omega, float inverse, float, float dt, float per_dt = 0.0f) : ZohUpdate(omega, dt) {
       const float v = exponent(omega, dt);
       const bool near = std::fabs(v) < kPolynomialEnd;
       transition = exp2_approx(v);
@@ -113,8 +114,26 @@ struct Zoh<float> : Exponential<float> {
       R = fma(dt_p, -kLog2E, phi);
       // In this order nvcc overwrites both under a predicate, without selections.
       phi = select(near, phi, fma(transition, inverse, -inverse));
-      R = select(near, R, inverse * fma(-phi, reciprocal_approx(dt), transition));
+      R = select(near, R, inverse * fma(-phi, per_dt, transition));
     }
+
+    // Of r = 2^(v/2) alone: the transition is r^2, at twice its error, and phi near 0 a polynomial in r, for
+    // (r^2 - 1) / (2 ln(r)) has next to no third derivative at r = 1.
+    struct Rebuild {
+      LRNNX_HD Rebuild(float omega, float inverse, float, float dt) {
+        const float half = exponent(0.5f * omega, dt);
+        const float root = exp2_approx(half);
+        transition = root * root;
+        float p = 0.166528642f;  // for |v| <= 1/2: 14 u, none at 0; the other form has as much from there on
+        p = p * root + 0.666942716f;
+        p = p * root + 0.166528642f;
+        phi = select(std::fabs(half) < 0.25f, dt * p, fma(transition, inverse, -inverse));
+      }
+
+      LRNNX_HD float advance(float h, float x, float B) { return multiply_add(transition, h, phi * x * B); }
+
+      float transition, phi;
+    };
 
    private:
     // (2^x - 1) / (x ln(2)) = 1 + x p(x) for |x| <= kPolynomialEnd, with this p to 2 u. R gets up to 15 u of it, none
@@ -162,13 +181,14 @@ struct Zoh<Complex> : Exponential<Complex> {
 
   struct JointUpdate : ZohUpdate<Complex, JointUpdate> {
     static constexpr float kRadix = kTwoPi;
+    using Rebuild = JointUpdate;
 
     static LRNNX_HD Complex constant(Complex& omega) {
       if (std::fabs(omega.re) < kLeast && std::fabs(omega.im) < kLeast) omega = {kLeast, 0.0f};
       return Zoh::inverse(omega);
     }
 
-    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt) : ZohUpdate(omega, dt) {
+    LRNNX_HD JointUpdate(Complex omega, Complex inverse, float, float dt, float per_dt = 0.0f) : ZohUpdate(omega, dt) {
       const float x = exponent(omega, dt);
       const float e = exp2_approx(x);
       const Phase phase = phase_of(omega, dt);
@@ -178,7 +198,7 @@ struct Zoh<Complex> : Exponential<Complex> {
       const Complex z = dt * (kRadix * omega);
       const float squared = squared_magnitude(z);
       R = select(squared < 0.25f, multiply_add(phi2(z, squared), -dt, phi),
-                 inverse * multiply_add(phi, -reciprocal_approx(dt), transition));
+                 inverse * multiply_add(phi, -per_dt, transition));
     }
 
    private:

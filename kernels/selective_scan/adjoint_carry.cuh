@@ -272,6 +272,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 // One thread a (batch, channel, state).
 template <class Discretization>
 __global__ void adjoint_carry(const __grid_constant__ AdjointParameters p) {
+  wait_for_predecessor();
   using F = Discretization;
   using T = typename F::Weight;
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

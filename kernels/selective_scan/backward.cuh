@@ -2,8 +2,8 @@
 //
 // Lanes cover channels and states as in the forward. For each tile of 32 steps, starting from the state that the
 // forward saved:
-//   prepare   each lane turns its own quads into the transition's step, the input x, dy (through the gate) and
-//             softplus', and stores dz
+//   prepare   each lane turns its own quads into the transition's step, the input x, dy (through the gate), what the
+//             update wants aside and softplus', and stores dz
 //   rebuild   the state at the start of each quad of steps, kept in registers or, where those are short, in shared
 //             memory
 //   reverse   quad by quad from the last: four states recomputed, then with g the adjoint of h,
@@ -24,7 +24,9 @@
 // written, goes on, and waits only one block of quads later, so that warps may drift apart without running loose.
 // Every sum has a fixed order: partial sums of blocks and time segments go to the workspace and finalize.cuh adds them.
 //
-// Cost for real mamba, a state update: 2 ex2 and 32 to 36 warp instructions. Bound by issue and latency on an H100.
+// Cost for real mamba, a state update: 2 ex2 and 31 to 35 warp instructions. Bound by issue, and by registers: a
+// quarter of a Hopper multiprocessor reads at most two a cycle, an even-numbered one and an odd one, so that a
+// multiplication and addition of three takes one and a half cycles (measured; an operand's .reuse saves its read).
 #pragma once
 
 #include <cstdint>
@@ -145,6 +147,7 @@ struct BackwardLayout : BackwardTensors {
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
 __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     selective_scan_backward(const __grid_constant__ BackwardParameters p) {
+  wait_for_predecessor();
   using F = Discretization;
   using T = typename F::Weight;
   using Lanes = LaneMap<kBackwardStateLanes>;
@@ -154,8 +157,6 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   using States = typename Layout::States;
   constexpr int R = kChannelsPerLane, J = kBackwardLaneStates, K = kBackwardStateLanes;
   using Update = KernelUpdate<F, kGeneral>;
-  // Whether u stays beside x; if not, D dy takes its place, for registers are short.
-  constexpr bool kKeepsInput = R == 2 || Update::kInput == InputFactor::step;
   constexpr bool kInputPerState = F::kInput == InputFactor::per_state;
   constexpr int kWeightParts = kParts<T>;
   constexpr int kQuadsInSum = kQuadsPerSum<T>;
@@ -188,11 +189,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
-  T* const saved_here = reinterpret_cast<T*>(shared + Layout::kSavedOffset) + thread;
+  // Saved states that one load takes; complex updates of few instructions were slower by it.
+  constexpr bool kSavedTogether = !kIsComplex<T> || Update::kInput == InputFactor::one;
   constexpr bool kStartsInShared = Layout::kStartsInShared, kStartsInStage = Layout::kStartsInStage;
   struct alignas(Layout::kStartBytes) Start {
     T states[R * J];
   };
+  T* const saved_here =
+      reinterpret_cast<T*>(shared + Layout::kSavedOffset) + (kSavedTogether ? thread * R * J : thread);
   float2* const bias_and_D = reinterpret_cast<float2*>(shared + Layout::kParametersOffset);
   const std::uint32_t barriers = shared_base + Layout::kBarriersOffset;
   float* const kept = reinterpret_cast<float*>(shared + Layout::kKeptOffset) + thread;
@@ -246,7 +250,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     }
     if (has_deltaA) copy(Layout::kDeltaA, Layout::kDeltaASlot);
   };
-  // As the lane's own rows have them; saved_index() is where the state of (r, j) then lies.
+  // Where the state of the lane's own row r and index j goes: together, they lie as the lane holds its states.
+  const auto saved_target = [&](int r, int j) {
+    if constexpr (kSavedTogether) {
+      return shared_address(saved_here + (swap_channels * J + swap_states)) ^ (r * J + j) * sizeof(T);
+    } else {
+      return shared_address(saved_here + (r * J + j) * threads);
+    }
+  };
   const auto copy_saved = [&](int m, int pass) {
     if (m >= tiles) return;
     const std::int64_t save = static_cast<std::int64_t>(batch) * p.tiles + first_tile + tiles - 1 - m;
@@ -257,11 +268,10 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 #pragma unroll
       for (int j = 0; j < J; ++j) {
         const int n = pass * kStatesPerPass + j * K;
-        copy_async<sizeof(T)>(shared_address(saved_here + (r * J + j) * threads), row + n, n + k < p.dstate);
+        copy_async<sizeof(T)>(saved_target(r, j), row + n, n + k < p.dstate);
       }
     }
   };
-  const auto saved_index = [&](int r, int j) { return ((r ^ swap_channels) * J + (j ^ swap_states)) * threads; };
   const auto copy_states = [&](int m, int pass) {
     if (m >= tiles) return;
     const std::uint32_t time = time_of(m);
@@ -464,14 +474,21 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   __syncthreads();
 
   // Where a lane's sums over states go: over x and dy of the quad, which it was the last to read; in the general
-  // kernel, whose later passes read those again, to slots of their own.
-  constexpr int kLaneSums = Layout::kLaneSums, kSumValues = 4 * kLaneSums * R >> Lanes::kStateBits;
-  const int sum_position = position_after_sum<4 * kLaneSums * R, Lanes::kStateBits>(k);
+  // kernel, whose later passes read those again, to slots of their own. Where finish has no use for the quad's step
+  // either, each sum stays in two halves, the other one over the step or what lies aside; complex kernels have no
+  // registers for that.
+  constexpr int kHalfBits =
+      !kGeneral && !kIsComplex<T> && Update::kInput != InputFactor::step && Update::kWholeStep ? 1 : 0;
+  constexpr int kSumBits = Lanes::kStateBits - kHalfBits;
+  constexpr int kLaneSums = Layout::kLaneSums, kSumValues = 4 * kLaneSums * R >> kSumBits;
+  const int sum_position = position_after_sum<4 * kLaneSums * R, kSumBits>(k >> kHalfBits);
   // Of the sum number i.
-  const auto sums_slot = [&](int i) {
-    return kGeneral ? i * Layout::kSlotBytes : i == 0 ? Layout::kUSlot : Layout::kDoutSlot;
+  const auto sums_slot = [&](int i, int half) {
+    if (kGeneral) return i * Layout::kSlotBytes;
+    if (half == 0) return i == 0 ? Layout::kUSlot : Layout::kDoutSlot;
+    return i == 0 ? 0 : Layout::kZSlot;
   };
-  const std::uint32_t sum_target = sums_slot(sum_position / 4 % kLaneSums) +
+  const std::uint32_t sum_target = sums_slot(sum_position / 4 % kLaneSums, k & kHalfBits) +
                                    sum_position / (4 * kLaneSums) * Tile::kLaneRowBytes + (sum_position & 3) * 4;
   const std::uint32_t row_base = Tile::row_offset(mine.first_row);
   const std::uint32_t first_state_row = row_base + swap_channels * Tile::kLaneRowBytes,
@@ -484,8 +501,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     const std::uint32_t slots = Layout::kStagesOffset + (m & 1) * Layout::kStageBytes;
     const std::uint32_t sums_slots = kGeneral ? Layout::kLaneSumsOffset : slots;
     const std::uint32_t stage = slots + first_state_row, sums_stage = sums_slots + row_base;
-    const bool last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
     float4 Ddy[R];
+    bool last_of_segment;
 
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
@@ -494,10 +511,15 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       }
       const bool last_pass = pass + 1 == passes;
       T start[kStartsInShared ? 1 : Tile::kQuads][R][J];  // the state before each quad
+      if constexpr (kSavedTogether) {
+        const Start saved = *reinterpret_cast<const Start*>(saved_here);
 #pragma unroll
-      for (int r = 0; r < R; ++r) {
+        for (int i = 0; i < R * J; ++i) start[0][i / J][i % J] = saved.states[i];
+      } else {
 #pragma unroll
-        for (int j = 0; j < J; ++j) start[0][r][j] = saved_here[saved_index(r, j)];
+        for (int i = 0; i < R * J; ++i) {
+          start[0][i / J][i % J] = saved_here[((i / J ^ swap_channels) * J + (i % J ^ swap_states)) * threads];
+        }
       }
       __syncwarp();
       if (!kStartsInStage && pass == 0) copy_channels(m + 1);
@@ -551,8 +573,8 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             for (int e = 0; e < 4; ++e) {
               const bool outside = 4 * k + e < begin || 4 * k + e >= left;
               if (outside) at(step, e) = at(stepA, e) = F::kNeutralStep;
-              if (outside) at(slope, e) = at(u, e) = 0.0f;
-              if (outside || !is_valid(mine.row(r))) at(x, e) = at(dy, e) = 0.0f;
+              if (outside) at(slope, e) = 0.0f;
+              if (outside || !is_valid(mine.row(r))) at(x, e) = at(u, e) = at(dy, e) = 0.0f;
             }
           }
           float D_part = 0.0f;
@@ -578,11 +600,14 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             store_quad(shared, own + Layout::kDeltaASlot, step);
             step = stepA;
           }
+          float4 aside;
+#pragma unroll
+          for (int e = 0; e < 4; ++e) at(aside, e) = Update::aside(at(step, e), at(u, e));
           store_quad(shared, own, step);
           store_quad(shared, own + Layout::kUSlot, x);
           if constexpr (kIsComplex<T>) dy = {2.0f * dy.x, 2.0f * dy.y, 2.0f * dy.z, 2.0f * dy.w};
           store_quad(shared, own + Layout::kDoutSlot, dy);
-          store_quad(shared, own + Layout::kZSlot, kKeepsInput ? u : Ddy[r]);
+          store_quad(shared, own + Layout::kZSlot, aside);
           store_quad(shared, own + Layout::kOutSlot, slope);
         }
         __syncwarp();
@@ -621,21 +646,22 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
           for (int j = 0; j < J; ++j) {
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-              Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
+              typename Update::Rebuild update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
               h[r][j] = update.advance(h[r][j], at(x, e), B[j].at[e]);
             }
           }
         }
       };
       const auto start_at = [&](int block, int quad) -> Start& {
-        const int i = block * kBlockQuads + quad;
         if constexpr (kStartsInStage) {
           constexpr int kWarpBytes = Tile::kWarpChannels * Tile::kRowBytes;
           static_assert(kWarpBytes == 2 * 32 * sizeof(Start) && kBlockQuads % 2 == 0);
           const std::uint32_t next_stage = Layout::kStagesOffset + (~m & 1) * Layout::kStageBytes + warp * kWarpBytes;
-          return reinterpret_cast<Start*>(shared + next_stage + i / 2 * Layout::kSlotBytes)[quad % 2 * 32 + lane];
+          const std::uint32_t slot = (block * (kBlockQuads / 2) + quad / 2) * Layout::kSlotBytes;
+          return reinterpret_cast<Start*>(shared + next_stage + slot)[quad % 2 * 32 + lane];
         } else {
-          return reinterpret_cast<Start*>(shared + Layout::kStartsOffset)[i * threads + thread];
+          return reinterpret_cast<Start*>(shared +
+                                          Layout::kStartsOffset)[(block * kBlockQuads + quad) * threads + thread];
         }
       };
       const auto copy_start = [&](int to, int from) {
@@ -752,13 +778,17 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               const std::uint32_t here = Tile::quad_offset(block_stage, quad) + r * next_state_row;
               const float4 step = load_quad(shared, here), x = load_quad(shared, here + Layout::kUSlot),
                            dy = load_quad(shared, here + Layout::kDoutSlot);
-              const float4 dt = load_dt(here, step), u = load_quad(shared, here + Layout::kZSlot);
+              const float4 dt = load_dt(here, step), aside = load_quad(shared, here + Layout::kZSlot);
 #pragma unroll
               for (int j = 0; j < J; ++j) {
                 const auto update_of = [&](int e) {
-                  return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
+                  return Update(omega[r][j], constant[r][j], at(step, e), at(dt, e), at(aside, e));
                 };
-                Update updates[] = {update_of(0), update_of(1), update_of(2), update_of(3)};
+                // Where that of step e is. Real ones with much to compute from the last on: nvcc's registers then meet
+                // in one bank less often.
+                const auto place_of = [](int e) { return kInputPerState && !kIsComplex<T> ? 3 - e : e; };
+                Update updates[] = {update_of(place_of(0)), update_of(place_of(1)), update_of(place_of(2)),
+                                    update_of(place_of(3))};
                 T h[5], A_part[4];
                 if constexpr (kStartsInShared) {
                   h[0] = starts_now[quad].states[r * J + j];
@@ -766,7 +796,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                   h[0] = start[Tile::kQuads - kBlockQuads + quad][r][j];
                 }
 #pragma unroll
-                for (int e = 0; e < 4; ++e) h[e + 1] = updates[e].template advance<true>(h[e], at(x, e), B[j].at[e]);
+                for (int e = 0; e < 4; ++e) {
+                  h[e + 1] = updates[place_of(e)].template advance<true>(h[e], at(x, e), B[j].at[e]);
+                }
 #pragma unroll
                 for (int e = 3; e >= 0; --e) {
                   // Adds to a sum, which starts with the first j or r.
@@ -783,7 +815,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
                   };
                   const T g_t = multiply_add(conj(C[j].at[e]), at(dy, e), adjoint[r][j]);
                   add_part(2 * j + 1, conj(h[e + 1]), at(dy, e));
-                  const Adjoints<T> to = updates[e].reverse(g_t, h[e], at(x, e), at(u, e), B[j].at[e]);
+                  const Adjoints<T> to = updates[place_of(e)].reverse(g_t, h[e], at(x, e), B[j].at[e]);
                   adjoint[r][j] = to.state;
                   add_part(2 * j, to.input, at(x, e));
                   add_product(0, to.input, conj(B[j].at[e]));
@@ -820,11 +852,13 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               }
             }
 
-            sum_over_lanes<4 * kLaneSums * R, Lanes::kStateBits, kSwapChannels>(
-                sums, k, [](int bit) { return Lanes::state_mask(bit); });
-            __syncwarp();  // every lane has read x and dy, which the sums take the place of
+            sum_over_lanes<4 * kLaneSums * R, kSumBits, kSwapChannels>(
+                sums, k >> kHalfBits, [](int bit) { return Lanes::state_mask(bit + kHalfBits); });
+            __syncwarp();  // every lane has read what the sums take the place of
             float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
-            if constexpr (kSumValues == 2) {
+            if constexpr (kSumValues == 4) {
+              *reinterpret_cast<float4*>(target) = {sums[0], sums[1], sums[2], sums[3]};
+            } else if constexpr (kSumValues == 2) {
               const float2 before = kGeneral && pass > 0 ? *reinterpret_cast<float2*>(target) : float2{0.0f, 0.0f};
               *reinterpret_cast<float2*>(target) = {before.x + sums[0], before.y + sums[1]};
             } else {
@@ -870,6 +904,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         }
       }
 
+      last_of_segment = m % kTilesPerSegment == kTilesPerSegment - 1 || m + 1 == tiles;
       if (last_of_segment) flush_states(m / kTilesPerSegment, pass);
       if constexpr (kGeneral) keep(pass);
     }
@@ -879,17 +914,25 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     for (int r = 0; r < R; ++r) {
       const std::uint32_t own = slots + mine.quad + r * Tile::kLaneRowBytes;
       const std::uint32_t sums = sums_slots + mine.quad + r * Tile::kLaneRowBytes;
-      const float4 s1 = load_quad(shared, sums + sums_slot(0)), s2 = load_quad(shared, sums + sums_slot(1));
+      const auto load_sum = [&](int i) {
+        float4 sum = load_quad(shared, sums + sums_slot(i, 0));
+        if constexpr (kHalfBits > 0) {
+          const float4 half = load_quad(shared, sums + sums_slot(i, 1));
+          sum = {sum.x + half.x, sum.y + half.y, sum.z + half.z, sum.w + half.w};
+        }
+        return sum;
+      };
+      const float4 s1 = load_sum(0), s2 = load_sum(1);
       float4 s3 = {0.0f, 0.0f, 0.0f, 0.0f};  // of the input factor's step
-      if constexpr (kLaneSums > 2) s3 = load_quad(shared, sums + sums_slot(2));
+      if constexpr (kLaneSums > 2) s3 = load_sum(2);
       const float4 u = load_quad(shared, own + Layout::kZSlot), slope = load_quad(shared, own + Layout::kOutSlot);
-      if constexpr (!kKeepsInput) Ddy[r] = u;
       const float4 dt = load_quad(shared, own + (has_deltaA ? Layout::kDeltaASlot : 0));
       float4 du, ddelta, ddeltaA;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         at(ddeltaA, e) = Update::kStepUnit * at(s2, e);
-        float dstep = Update::kStepUnit * at(s3, e) + (has_deltaA ? 0.0f : at(ddeltaA, e));
+        float dstep = has_deltaA ? 0.0f : at(ddeltaA, e);
+        if constexpr (kLaneSums > 2) dstep = fmaf(Update::kStepUnit, at(s3, e), dstep);
         if constexpr (Update::kInput == InputFactor::step) {
           at(du, e) = fmaf(Update::kInputUnit * at(dt, e), at(s1, e), at(Ddy[r], e));
           if (!Update::kWholeStep) dstep = fmaf(at(u, e), at(s1, e), dstep);

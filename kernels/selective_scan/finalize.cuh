@@ -155,6 +155,7 @@ __device__ void finalize_state_sums(const StateSums& p, std::uint32_t row, int l
 template <class Discretization>
 __global__ void __launch_bounds__(kFinalizeWarps * 32)
     finalize_selective_scan(const __grid_constant__ FinalizeParameters p) {
+  wait_for_predecessor();
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   if (blockIdx.x < p.time_blocks) {
     finalize_time_sums<Discretization>(p.time, blockIdx.x, warp, lane);

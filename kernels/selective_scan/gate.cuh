@@ -14,7 +14,8 @@ __device__ __forceinline__ float gate(float z) { return z * gate_sigmoid(z); }
 
 __device__ __forceinline__ ValueAndSlope gate_and_slope(float z) {
   const float s = gate_sigmoid(z);
-  return {z * s, s * fmaf(z, 1.0f - s, 1.0f)};
+  const float value = z * s;
+  return {value, fmaf(value, 1.0f - s, s)};
 }
 
 }  // namespace lrnnx::cuda

@@ -15,6 +15,7 @@
 #include "selective_scan/finalize.cuh"
 #include "selective_scan/forward.cuh"
 #include "selective_scan/launch.h"
+#include "selective_scan/launch_kernel.cuh"
 
 namespace lrnnx::cuda {
 namespace detail {
@@ -96,30 +97,6 @@ inline lrnnx_status validate_strides(std::span<const lrnnx_tensor* const> tensor
   return LRNNX_OK;
 }
 
-template <class Kernel, class Parameters>
-lrnnx_status launch(Kernel kernel, const char* name, std::int64_t blocks, std::int64_t threads,
-                    std::int64_t shared_bytes, const Device& device, void* stream, const Parameters& parameters) {
-  if (shared_bytes > device.shared_bytes) {
-    return fail(LRNNX_UNSUPPORTED, "%s needs %lld bytes of shared memory a block; this device has %lld", name,
-                static_cast<long long>(shared_bytes), static_cast<long long>(device.shared_bytes));
-  }
-  constexpr std::int64_t kDefaultSharedBytes = 48 * 1024;
-  if (shared_bytes > kDefaultSharedBytes) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-    if (error != cudaSuccess) return fail_cuda(error, name);
-  }
-  // Not <<<>>>, after which only cudaGetLastError() tells: that also returns, and clears, the caller's own earlier
-  // errors.
-  cudaLaunchConfig_t launch = {};
-  launch.gridDim = dim3(static_cast<unsigned>(blocks));
-  launch.blockDim = dim3(static_cast<unsigned>(threads));
-  launch.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
-  launch.stream = static_cast<cudaStream_t>(stream);
-  const cudaError_t error = cudaLaunchKernelEx(&launch, kernel, parameters);
-  return error == cudaSuccess ? LRNNX_OK : fail_cuda(error, name);
-}
-
 template <class F, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device) {
@@ -167,7 +144,7 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .bf16 = problem.dtype == LRNNX_BF16,
   };
   return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>,
-                "selective_scan_forward", blocks, kWarps * 32,
+                "selective_scan_forward", Sequence::first, blocks, 1, kWarps * 32,
                 Layout::kept_offset(stages, stage_bytes, inputs) + kept_bytes, device, args.stream, parameters);
 }
 
@@ -224,12 +201,13 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                                                    32 * static_cast<int>(sizeof(typename F::Weight))
                                              : 0;
     lrnnx_status status =
-        launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split",
-               column_blocks * (workspace.splits - 1), kWarps * 32,
+        launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split", Sequence::first,
+               column_blocks * (workspace.splits - 1), 1, kWarps * 32,
                AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
     if (status != LRNNX_OK) return status;
     const std::int64_t states = problem.batch * problem.dim * problem.dstate;
-    status = launch(adjoint_carry<F>, "adjoint_carry", ceil_div(states, 128), 128, 0, device, args.stream, parameters);
+    status = launch(adjoint_carry<F>, "adjoint_carry", Sequence::follower, ceil_div(states, 128), 1, 128, 0, device,
+                    args.stream, parameters);
     if (status != LRNNX_OK) return status;
     carry = parameters.carry;
   }
@@ -273,8 +251,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   };
   lrnnx_status status =
       launch(selective_scan_backward<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "selective_scan_backward",
-             column_blocks * workspace.splits, kWarps * 32, Layout::total_bytes(static_cast<int>(workspace.passes)),
-             device, args.stream, parameters);
+             workspace.splits > 1 ? Sequence::follower : Sequence::first, column_blocks * workspace.splits, 1,
+             kWarps * 32, Layout::total_bytes(static_cast<int>(workspace.passes)), device, args.stream, parameters);
   if (status != LRNNX_OK) return status;
 
   const auto is_aligned = [](const lrnnx_tensor& tensor) {
@@ -313,9 +291,9 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
   const std::int64_t rows = problem.batch * problem.groups * workspace.tiles * Layout::Tile::kQuads * workspace.passes *
                             kStateSumQuads<typename F::Weight>;
   const bool sums_states = !direct && (variable_B || variable_C);
-  return launch(finalize_selective_scan<F>, "finalize_selective_scan",
-                sums.time_blocks + (sums_states ? ceil_div(rows, kFinalizeWarps) : 0), kFinalizeWarps * 32, 0, device,
-                args.stream, sums);
+  return launch(finalize_selective_scan<F>, "finalize_selective_scan", Sequence::follower,
+                sums.time_blocks + (sums_states ? ceil_div(rows, kFinalizeWarps) : 0), 1, kFinalizeWarps * 32, 0,
+                device, args.stream, sums);
 }
 
 }  // namespace detail

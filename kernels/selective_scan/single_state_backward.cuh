@@ -70,6 +70,7 @@ __device__ __forceinline__ void put_in_ring(float* ring, int position, int shift
 template <class Discretization>
 __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
     single_state_backward(const __grid_constant__ BackwardParameters p) {
+  wait_for_predecessor();
   using F = Discretization;
   extern __shared__ __align__(16) unsigned char shared[];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = blockDim.x >> 5;

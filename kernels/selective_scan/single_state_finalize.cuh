@@ -24,6 +24,7 @@ constexpr int kFinalizeWarps = 8;
 template <class Discretization>
 __global__ void __launch_bounds__(kFinalizeWarps * 32)
     finalize_single_state(const __grid_constant__ FinalizeParameters p) {
+  wait_for_predecessor();
   using F = Discretization;
   if (blockIdx.x < p.channel_blocks) {
     const std::int64_t channel = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

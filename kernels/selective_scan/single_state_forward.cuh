@@ -40,6 +40,7 @@ __host__ __device__ inline int forward_shared_bytes(int warps, int tensors, int 
 
 template <class Discretization>
 __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const __grid_constant__ ForwardParameters p) {
+  wait_for_predecessor();
   using F = Discretization;
   extern __shared__ __align__(16) unsigned char shared[];
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = blockDim.x >> 5;

@@ -5,6 +5,7 @@
 
 #include "common/cuda_status.h"
 #include "common/error.h"
+#include "selective_scan/launch_kernel.cuh"
 #include "selective_scan/single_state.h"
 #include "selective_scan/single_state_backward.cuh"
 #include "selective_scan/single_state_finalize.cuh"
@@ -44,29 +45,6 @@ inline int count_stages(const SingleStateConfiguration& configuration, const Dev
   return stages;
 }
 
-template <class Parameters>
-lrnnx_status launch(void (*kernel)(Parameters), const char* name, std::int64_t blocks, std::int64_t splits,
-                    std::int64_t threads, std::int64_t shared_bytes, const Device& device, void* stream,
-                    const Parameters& parameters) {
-  if (shared_bytes > device.shared_bytes) {
-    return fail(LRNNX_UNSUPPORTED, "%s needs %lld bytes of shared memory a block; this device has %lld", name,
-                static_cast<long long>(shared_bytes), static_cast<long long>(device.shared_bytes));
-  }
-  constexpr std::int64_t kDefaultSharedBytes = 48 * 1024;
-  if (shared_bytes > kDefaultSharedBytes) {
-    const cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-    if (error != cudaSuccess) return fail_cuda(error, name);
-  }
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
-  config.stream = static_cast<cudaStream_t>(stream);
-  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, parameters);
-  return error == cudaSuccess ? LRNNX_OK : fail_cuda(error, name);
-}
-
 // What all but the first split (in the backward: the last) of a row start from.
 template <class F, Order kOrder, class Args>
 lrnnx_status launch_maps(const lrnnx_selective_scan_problem& problem, const Args& args, const lrnnx_tensor& x,
@@ -101,8 +79,9 @@ lrnnx_status launch_maps(const lrnnx_selective_scan_problem& problem, const Args
   const bool shared = kOrder == Order::first_lane_first ? F::kTakesB && parameters.variable_B : parameters.variable_C;
   const auto shared_bytes = [&](int stages) { return map_shared_bytes(warps, parameters.tensors + shared, stages); };
   parameters.stages = count_stages(configuration, device, shared_bytes);
-  return launch(single_state_maps<F, kOrder>, "single_state_maps", (std::int64_t{parameters.rows} + warps - 1) / warps,
-                plan.splits - 1, warps * 32, shared_bytes(parameters.stages), device, args.stream, parameters);
+  return launch(single_state_maps<F, kOrder>, "single_state_maps", Sequence::first,
+                (std::int64_t{parameters.rows} + warps - 1) / warps, plan.splits - 1, warps * 32,
+                shared_bytes(parameters.stages), device, args.stream, parameters);
 }
 
 }  // namespace single_state
@@ -152,8 +131,9 @@ lrnnx_status launch_single_state_forward(const lrnnx_selective_scan_problem& pro
     return forward_shared_bytes(warps, parameters.tensors + shared, stages);
   };
   parameters.stages = count_stages(configuration, device, shared_bytes);
-  return launch(single_state_forward<F>, "single_state_forward", (std::int64_t{parameters.rows} + warps - 1) / warps,
-                plan.splits, warps * 32, shared_bytes(parameters.stages), device, args.stream, parameters);
+  return launch(single_state_forward<F>, "single_state_forward", plan.splits > 1 ? Sequence::follower : Sequence::first,
+                (std::int64_t{parameters.rows} + warps - 1) / warps, plan.splits, warps * 32,
+                shared_bytes(parameters.stages), device, args.stream, parameters);
 }
 
 template <class F>
@@ -218,8 +198,9 @@ lrnnx_status launch_single_state_backward(const lrnnx_selective_scan_problem& pr
     return backward_shared_bytes(warps, parameters.tensors + kinds, stages, kinds);
   };
   parameters.stages = count_stages(configuration, device, shared_bytes);
-  status = launch(single_state_backward<F>, "single_state_backward", plan.blocks, plan.splits, warps * 32,
-                  shared_bytes(parameters.stages), device, args.stream, parameters);
+  status =
+      launch(single_state_backward<F>, "single_state_backward", plan.splits > 1 ? Sequence::follower : Sequence::first,
+             plan.blocks, plan.splits, warps * 32, shared_bytes(parameters.stages), device, args.stream, parameters);
   if (status != LRNNX_OK) return status;
 
   const bool sums_parts = plan.kinds > 0 && plan.parts > 1;
@@ -245,8 +226,8 @@ lrnnx_status launch_single_state_backward(const lrnnx_selective_scan_problem& pr
   };
   for (int kind = 0; kind < TimeSum::kCount; ++kind) finalize.time_sums[kind] = parameters.time_sums[kind];
   const std::int64_t steps_blocks = sums_parts ? plan.batch_groups * plan.kinds * finalize.steps_blocks : 0;
-  return launch(finalize_single_state<F>, "finalize_single_state", finalize.channel_blocks + steps_blocks, 1, kThreads,
-                0, device, args.stream, finalize);
+  return launch(finalize_single_state<F>, "finalize_single_state", Sequence::follower,
+                finalize.channel_blocks + steps_blocks, 1, kThreads, 0, device, args.stream, finalize);
 }
 
 }  // namespace lrnnx::cuda

@@ -257,7 +257,9 @@ struct ChannelTile {
       const int before = kAligned ? 0 : static_cast<int>(skipped >> 2 * r & 3);
       const auto* const source = rows.at(tensor, min(mine.row(r), last_channel), time + 4 * mine.k - before);
       const std::uint32_t target = slot + mine.quad + r * kLaneRowBytes;
-      if constexpr (kRowKind == RowKind::halves) {
+      if constexpr (kRowKind == RowKind::aligned) {
+        copy_async_row_16(target, source, 4 * mine.k < left);
+      } else if constexpr (kRowKind == RowKind::halves) {
         copy_async_row_8(target, source, 4 * mine.k < left);
       } else if constexpr (kHalves) {
         store_shared(target, load_halves(source, left - 4 * mine.k));

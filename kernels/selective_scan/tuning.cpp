@@ -187,12 +187,17 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const auto few_blocks = [&] { return blocks() * 2 < device.multiprocessors * 3; };
   // Input factors with an exponential of their own leave no registers for two channels.
   if (takes_lines(problem) || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
-  // Short sequences are not worth a second pass over the adjoint. As long as every block has a multiprocessor of its
-  // own, twice the warps of one channel a lane are faster, unless updates take much work and most multiprocessors have
-  // a block.
+  // Blocks that each have a multiprocessor to themselves at last, while half of these or more have none left.
+  const auto leaves_half_idle = [&](std::int64_t blocks) {
+    const std::int64_t last = blocks % device.multiprocessors;
+    return last > 0 && last * 2 <= device.multiprocessors;
+  };
+  // Short sequences are not worth a second pass over the adjoint. Then one channel a lane is faster where its blocks,
+  // of which there are twice as many, fill what else would be idle (with many more blocks that matters less), and as
+  // long as every block has a multiprocessor of its own, unless updates take much work.
   const bool much_work = problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_BILINEAR;
-  const bool most_have_one = blocks() * 2 > device.multiprocessors;
-  if (tiles < 64 && blocks() <= device.multiprocessors && !(much_work && most_have_one))
+  const bool fills_up = leaves_half_idle(blocks()) && blocks() < 3 * device.multiprocessors;
+  if (tiles < 64 && (fills_up || (blocks() <= device.multiprocessors && !much_work)))
     configuration.channels_per_lane = 1;
   const bool fills = !few_blocks();
   if (!fills) {
@@ -212,7 +217,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     // where short rows fill their last tile so little that the sums would take a fifth of the memory.
     const bool pairs_up = blocks_of(problem, 64) * 2 == blocks_of(problem, 32);
     const bool pays = takes_lines(problem) ? tiles * 32 * 10 > problem.seqlen * 11 : !is_half(problem.dtype);
-    configuration.warps = configuration.channels_per_lane == 1 && fills && pairs_up && pays ? 16 : 8;
+    const bool idles = leaves_half_idle(blocks_of(problem, 64)) && blocks_of(problem, 64) < 8 * device.multiprocessors;
+    configuration.warps = configuration.channels_per_lane == 1 && fills && pairs_up && pays && !idles ? 16 : 8;
   }
   if (configuration.channels_per_lane == 2 && configuration.warps == 16) {
     return fail(LRNNX_INVALID_ARGUMENT,

@@ -47,7 +47,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, Function kernel, const std:
     failure = "no such block";
   }
   if (!failure.empty()) return cudaErrorInvalidConfiguration;
-  failure = run(grid, block, config.dynamicSmemBytes, call);
+  failure = run(grid, block, config.dynamicSmemBytes, config.numAttrs > 0, call);
   return failure.empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 

@@ -105,6 +105,7 @@ const std::function<void()>* body;
 unsigned current;  // the number of the fiber that runs
 Place scheduler;
 std::string failure;
+std::uint64_t waits_for_predecessor = 0;
 
 unsigned char* shared_at(std::uint32_t address) { return lrnnx_emulated_shared + address; }
 
@@ -238,12 +239,13 @@ Barrier& barrier_at(std::uint32_t address) {
 
 void choose_schedule(std::uint64_t number) { schedule = kSchedules[number % std::size(kSchedules)]; }
 
-std::string run(Size grid, Size size, std::size_t shared_bytes, const std::function<void()>& kernel) {
+std::string run(Size grid, Size size, std::size_t shared_bytes, bool follower, const std::function<void()>& kernel) {
   const std::lock_guard lock(one_launch);
   grid_size = grid;
   block_size = size;
   body = &kernel;
   failure.clear();
+  waits_for_predecessor = 0;
   random_bits.seed(1);
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   for (std::uint64_t i = 0; i < blocks && failure.empty(); ++i) {
@@ -253,8 +255,12 @@ std::string run(Size grid, Size size, std::size_t shared_bytes, const std::funct
     run_block(shared_bytes);
   }
   if (!failure.empty()) fibers.clear();  // they lie where they stopped
+  if (failure.empty() && follower && waits_for_predecessor < blocks * size.x)
+    failure = "a thread of a follower does not wait for its predecessor";
   return std::exchange(failure, {});
 }
+
+void wait_for_predecessor() { ++waits_for_predecessor; }
 
 void fail(const char* what) {
   failure =

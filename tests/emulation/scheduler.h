@@ -37,7 +37,8 @@ struct Size {
 extern Size thread_index, block_index, block_size, grid_size;
 
 // Calls the kernel as every thread of the grid. Returns what none of its threads may do and one did, or nothing.
-std::string run(Size grid, Size block, std::size_t shared_bytes, const std::function<void()>& kernel);
+// `follower`: it may start before its predecessor has ended, for which each thread has to wait.
+std::string run(Size grid, Size block, std::size_t shared_bytes, bool follower, const std::function<void()>& kernel);
 
 // --- what the threads of a running kernel call
 // -------------------------------------------------------------------------
@@ -61,5 +62,6 @@ void wait_copies(std::size_t pending);
 void barrier_init(std::uint32_t barrier, std::uint32_t arrivals);
 void barrier_arrive(std::uint32_t barrier);
 void barrier_wait(std::uint32_t barrier, std::uint32_t parity);
+void wait_for_predecessor();
 
 }  // namespace lrnnx::emulation

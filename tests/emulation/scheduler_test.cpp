@@ -30,7 +30,7 @@ std::vector<Outcome> run_all(Kernel kernel) {
   std::vector<Outcome> outcomes;
   for (std::size_t i = 0; i < std::size(emulation::kSchedules); ++i) {
     emulation::choose_schedule(i);
-    std::string failure = emulation::run({2, 1, 1}, {kThreads, 1, 1}, kBytes, kernel);
+    std::string failure = emulation::run({2, 1, 1}, {kThreads, 1, 1}, kBytes, false, kernel);
     outcomes.push_back({std::move(failure), std::accumulate(results, results + kThreads, 0.0f)});
   }
   return outcomes;
@@ -137,6 +137,15 @@ TEST(Scheduler, GivesEachBlockSharedMemoryThatNobodyHasWritten) {
          shared_floats()[threadIdx.x] = 1;
        }))
     EXPECT_TRUE(std::isnan(outcome.sum));
+}
+
+TEST(Scheduler, FollowersWaitForTheirPredecessorInEveryThread) {
+  const auto run = [](auto kernel) { return emulation::run({2, 1, 1}, {kThreads, 1, 1}, kBytes, true, kernel); };
+  EXPECT_EQ(run([] { wait_for_predecessor(); }), "");
+  EXPECT_NE(run([] {
+              if (threadIdx.x > 0) wait_for_predecessor();
+            }).find("does not wait"),
+            std::string::npos);
 }
 
 }  // namespace

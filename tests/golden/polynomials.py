@@ -55,6 +55,11 @@ if __name__ == '__main__':
     g = lambda x: g1(x)*ln2
     report('(2^v-1)/v', g, -1, 1, 7, lambda x: 1/g(x))
     report('(2^v-1)/(v ln2)', g1, -1, 1, 7, lambda x: 1/g1(x), [one])
+    # of the root r = 2^(v/2), as 1 + (r - 1) (c0 + c1 r), for |v| <= 1/2; expanded, the coefficients of 1 and r^2 are
+    # equal, and that of 1 is rounded so that the sum at r = 1 is 1
+    g2 = lambda r: (g1(2*mp.log(r)/ln2)-1)/(r-1) if r != 1 else one
+    report('((2^v-1)/(v ln2)-1)/(r-1)', g2, mpf(2)**mpf('-0.25'), mpf(2)**mpf('0.25'), 1,
+           lambda r: abs(r-1)/g1(2*mp.log(r)/ln2) if r != 1 else mpf('1e-30'))
     ex = lambda x: mp.expm1(x)/x if x else one
     report('(e^x-1)/x', ex, -ln2, ln2, 7, lambda x: 1/ex(x), [one])
     def psi(v):

@@ -13,6 +13,9 @@ inline void copy_async_16(std::uint32_t destination, const void* source, std::ui
 inline void copy_async_16_cached(std::uint32_t destination, const void* source, std::uint32_t bytes) {
   emulation::copy(destination, source, bytes, 16);
 }
+inline void copy_async_row_16(std::uint32_t destination, const void* source, bool valid) {
+  emulation::copy(destination, source, valid ? 16 : 0, 16);
+}
 inline void copy_async_row_8(std::uint32_t destination, const void* source, bool valid) {
   emulation::copy(destination, source, valid ? 8 : 0, 8);
 }
@@ -29,6 +32,8 @@ void wait_copies() {
 inline void barrier_init(std::uint32_t barrier, std::uint32_t arrivals) { emulation::barrier_init(barrier, arrivals); }
 inline void barrier_arrive(std::uint32_t barrier) { emulation::barrier_arrive(barrier); }
 inline void barrier_wait(std::uint32_t barrier, std::uint32_t parity) { emulation::barrier_wait(barrier, parity); }
+
+inline void wait_for_predecessor() { emulation::wait_for_predecessor(); }
 
 inline void store_shared(std::uint32_t destination, uint2 value) {
   emulation::store_shared(destination, &value, sizeof value);
