@@ -1,6 +1,8 @@
 // Zero-order hold: exponential transition, input factor phi = (exp(dt A) - 1) / A, which is dt at A = 0.
 #pragma once
 
+#include <type_traits>
+
 #include "discretization/exponential.h"
 #include "discretization/update.h"
 
@@ -24,7 +26,9 @@ struct ZohUpdate {
   template <bool kReverses = false>
   LRNNX_HD T advance(T h, float x, T B) {
     const T Bx = x * B;
-    if constexpr (!kReverses) return multiply_add(transition, h, phi * Bx);  // the shorter chain from h on
+    if constexpr (!kReverses) {  // the shorter chain from h on; the order of the factors is the faster one of each type
+      return multiply_add(transition, h, std::is_same_v<T, float> ? phi * x * B : phi * Bx);
+    }
     const T decayed = transition * h;
     by_A = multiply_add(R, Bx, decayed);
     return multiply_add(phi, Bx, decayed);
