@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <complex>
+#include <limits>
 #include <random>
 #include <type_traits>
+#include <utility>
 
 #include "discretization/bilinear.h"
 #include "discretization/mamba.h"
@@ -150,7 +152,34 @@ TYPED_TEST(Joint, KeepsAnInfiniteStateNotFinite) {
       if (F::kStepsAdd) {
         EXPECT_EQ(next, kInfinity) << dt;  // a bilinear one may be a NaN
       }
+      typename JointUpdate<F>::Rebuild rebuild(omega, constant, dt, dt);
+      EXPECT_FALSE(std::isfinite(rebuild.advance(kInfinity, dt, 1.0f))) << dt;
     }
+  }
+}
+
+TEST(JointUpdate, OfZohIsRebuiltWhereStatesGrowToo) {
+  using F = Zoh<float>;
+  for (double z = -3; z <= 3; z += 0.01) {
+    float omega = F::prepare(static_cast<float>(z / 0.25));
+    const auto constant = JointUpdate<F>::constant(omega);
+    JointUpdate<F>::Rebuild rebuild(omega, constant, 0.25f, 0.25f);
+    JointUpdate<F> update(omega, constant, 0.25f, 0.25f);
+    for (const auto& [h, x] : {std::pair(1.0f, 0.0f), std::pair(0.0f, 1.0f), std::pair(1.0f, 1.0f)}) {
+      const double next = update.advance(h, x, 1.0f);
+      EXPECT_NEAR(rebuild.advance(h, x, 1.0f), next, 40 * kUnitRoundoff * std::abs(next)) << z;
+    }
+  }
+}
+
+TEST(JointUpdate, OfZohTakesNothingInWhereBIsZero) {
+  using F = Zoh<float>;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  float omega = -0x1p-40f;  // of a state that is not there
+  const auto constant = JointUpdate<F>::constant(omega);
+  for (const auto& [dt, u] : {std::pair(10.0f, 1e38f), std::pair(1e12f, 1e30f), std::pair(kInfinity, 1e30f)}) {
+    EXPECT_EQ(JointUpdate<F>(omega, constant, dt, dt).advance(0.0f, u, 0.0f), 0.0f) << dt;
+    EXPECT_EQ(JointUpdate<F>::Rebuild(omega, constant, dt, dt).advance(0.0f, u, 0.0f), 0.0f) << dt;
   }
 }
 

@@ -73,7 +73,7 @@ struct BilinearUpdate {
     to.state = to.input - g;
     to.step = to.input * conj(r);
     to.by = multiply_add(B, quarter_u, omega * h);
-    to.omega = to.step * conj(multiply_add(B, x, h)) * dt;
+    to.omega = (to.step * dt) * conj(multiply_add(B, x, h));
     return to;
   }
 

@@ -1,8 +1,6 @@
 // Zero-order hold: exponential transition, input factor phi = (exp(dt A) - 1) / A, which is dt at A = 0.
 #pragma once
 
-#include <type_traits>
-
 #include "discretization/exponential.h"
 #include "discretization/update.h"
 
@@ -26,9 +24,7 @@ struct ZohUpdate {
   template <bool kReverses = false>
   LRNNX_HD T advance(T h, float x, T B) {
     const T Bx = x * B;
-    if constexpr (!kReverses) {  // the shorter chain from h on; the order of the factors is the faster one of each type
-      return multiply_add(transition, h, std::is_same_v<T, float> ? phi * x * B : phi * Bx);
-    }
+    if constexpr (!kReverses) return multiply_add(transition, h, phi * Bx);  // the shorter chain from h on
     const T decayed = transition * h;
     by_A = multiply_add(R, Bx, decayed);
     return multiply_add(phi, Bx, decayed);
@@ -128,13 +124,15 @@ struct Zoh<float> : Exponential<float> {
         const float half = exponent(0.5f * omega, dt);
         const float root = exp2_approx(half);
         transition = root * root;
-        float p = 0.166528642f;  // for |v| <= 1/2: 14 u, none at 0; the other form has as much from there on
+        float p = 0.166528642f;  // for |v| <= 1/2: 17 u with its roundings, none at 0; the other form has as much from
+                                 // there on
         p = p * root + 0.666942716f;
         p = p * root + 0.166528642f;
         phi = select(std::fabs(half) < 0.25f, dt * p, fma(transition, inverse, -inverse));
       }
 
-      LRNNX_HD float advance(float h, float x, float B) { return multiply_add(transition, h, phi * x * B); }
+      // Not phi x first: where that overflows and B is 0, as of a state that is not there, nothing must come in.
+      LRNNX_HD float advance(float h, float x, float B) { return multiply_add(transition, h, phi * B * x); }
 
       float transition, phi;
     };

@@ -189,7 +189,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
-  // Saved states that one load takes; complex updates of few instructions were slower by it.
+  // Saved states that one load takes. It made complex zoh faster, and complex mamba and bilinear slower.
   constexpr bool kSavedTogether = !kIsComplex<T> || Update::kInput == InputFactor::one;
   constexpr bool kStartsInShared = Layout::kStartsInShared, kStartsInStage = Layout::kStartsInStage;
   struct alignas(Layout::kStartBytes) Start {
@@ -474,21 +474,21 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   __syncthreads();
 
   // Where a lane's sums over states go: over x and dy of the quad, which it was the last to read; in the general
-  // kernel, whose later passes read those again, to slots of their own. Where finish has no use for the quad's step
-  // either, each sum stays in two halves, the other one over the step or what lies aside; complex kernels have no
-  // registers for that.
-  constexpr int kHalfBits =
+  // kernel, whose later passes read those again, to slots of their own. Where finish needs neither the quad's step nor
+  // what lies aside, and the sums are to take less (real zoh; complex kernels have no registers for that), two lanes
+  // keep a part of each sum, the second part over these.
+  constexpr int kPartBits =
       !kGeneral && !kIsComplex<T> && Update::kInput != InputFactor::step && Update::kWholeStep ? 1 : 0;
-  constexpr int kSumBits = Lanes::kStateBits - kHalfBits;
+  constexpr int kSumBits = Lanes::kStateBits - kPartBits;
   constexpr int kLaneSums = Layout::kLaneSums, kSumValues = 4 * kLaneSums * R >> kSumBits;
-  const int sum_position = position_after_sum<4 * kLaneSums * R, kSumBits>(k >> kHalfBits);
+  const int sum_position = position_after_sum<4 * kLaneSums * R, kSumBits>(k >> kPartBits);
   // Of the sum number i.
-  const auto sums_slot = [&](int i, int half) {
+  const auto sums_slot = [&](int i, int part) {
     if (kGeneral) return i * Layout::kSlotBytes;
-    if (half == 0) return i == 0 ? Layout::kUSlot : Layout::kDoutSlot;
+    if (part == 0) return i == 0 ? Layout::kUSlot : Layout::kDoutSlot;
     return i == 0 ? 0 : Layout::kZSlot;
   };
-  const std::uint32_t sum_target = sums_slot(sum_position / 4 % kLaneSums, k & kHalfBits) +
+  const std::uint32_t sum_target = sums_slot(sum_position / 4 % kLaneSums, k & ((1 << kPartBits) - 1)) +
                                    sum_position / (4 * kLaneSums) * Tile::kLaneRowBytes + (sum_position & 3) * 4;
   const std::uint32_t row_base = Tile::row_offset(mine.first_row);
   const std::uint32_t first_state_row = row_base + swap_channels * Tile::kLaneRowBytes,
@@ -502,7 +502,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     const std::uint32_t sums_slots = kGeneral ? Layout::kLaneSumsOffset : slots;
     const std::uint32_t stage = slots + first_state_row, sums_stage = sums_slots + row_base;
     float4 Ddy[R];
-    bool last_of_segment;
+    bool last_of_segment = false;
 
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
@@ -853,7 +853,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
             }
 
             sum_over_lanes<4 * kLaneSums * R, kSumBits, kSwapChannels>(
-                sums, k >> kHalfBits, [](int bit) { return Lanes::state_mask(bit + kHalfBits); });
+                sums, k >> kPartBits, [](int bit) { return Lanes::state_mask(bit + kPartBits); });
             __syncwarp();  // every lane has read what the sums take the place of
             float* const target = reinterpret_cast<float*>(shared + Tile::quad_offset(block_sums, quad) + sum_target);
             if constexpr (kSumValues == 4) {
@@ -916,9 +916,9 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       const std::uint32_t sums = sums_slots + mine.quad + r * Tile::kLaneRowBytes;
       const auto load_sum = [&](int i) {
         float4 sum = load_quad(shared, sums + sums_slot(i, 0));
-        if constexpr (kHalfBits > 0) {
-          const float4 half = load_quad(shared, sums + sums_slot(i, 1));
-          sum = {sum.x + half.x, sum.y + half.y, sum.z + half.z, sum.w + half.w};
+        if constexpr (kPartBits > 0) {
+          const float4 other = load_quad(shared, sums + sums_slot(i, 1));
+          sum = {sum.x + other.x, sum.y + other.y, sum.z + other.z, sum.w + other.w};
         }
         return sum;
       };

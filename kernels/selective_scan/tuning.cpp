@@ -187,10 +187,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const auto few_blocks = [&] { return blocks() * 2 < device.multiprocessors * 3; };
   // Input factors with an exponential of their own leave no registers for two channels.
   if (takes_lines(problem) || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
-  // Blocks that each have a multiprocessor to themselves at last, while half of these or more have none left.
+  // Whether the last round of blocks takes at most half of the multiprocessors. Blocks of half the size then finish
+  // sooner, unless theirs would be the first sums that a second kernel has to add up.
   const auto leaves_half_idle = [&](std::int64_t blocks) {
     const std::int64_t last = blocks % device.multiprocessors;
-    return last > 0 && last * 2 <= device.multiprocessors;
+    return last > 0 && last * 2 <= device.multiprocessors &&
+           (blocks <= device.multiprocessors || channel_blocks_of(problem, 64) > 1);
   };
   // Short sequences are not worth a second pass over the adjoint. Then one channel a lane is faster where its blocks,
   // of which there are twice as many, fill what else would be idle (with many more blocks that matters less), and as

@@ -47,7 +47,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, Function kernel, const std:
     failure = "no such block";
   }
   if (!failure.empty()) return cudaErrorInvalidConfiguration;
-  failure = run(grid, block, config.dynamicSmemBytes, config.numAttrs > 0, call);
+  const bool follower = config.numAttrs == 1 && config.attrs->val.programmaticStreamSerializationAllowed != 0;
+  failure = run(grid, block, config.dynamicSmemBytes, follower, call);
   return failure.empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 

@@ -90,6 +90,7 @@ struct Block {
   std::vector<Thread> threads;
   unsigned running = 0;  // threads that are not done
   std::vector<ThreadCopies> copies;
+  std::vector<bool> has_waited;  // for the grid before
   std::vector<Warp> warps;
   std::map<std::uint32_t, Barrier> barriers;
   unsigned arrived = 0, generation = 0;
@@ -105,7 +106,7 @@ const std::function<void()>* body;
 unsigned current;  // the number of the fiber that runs
 Place scheduler;
 std::string failure;
-std::uint64_t waits_for_predecessor = 0;
+bool is_follower = false;
 
 unsigned char* shared_at(std::uint32_t address) { return lrnnx_emulated_shared + address; }
 
@@ -120,10 +121,16 @@ void wait_while(const unsigned& where, unsigned value) {
   block.threads[current] = {};
 }
 
+// A follower has to wait for its predecessor before all else.
+void require_wait() {
+  if (is_follower && !block.has_waited[current]) fail("a follower has not waited for its predecessor");
+}
+
 // A fiber is a thread of one block after the other.
 void live() {
   while (true) {
     (*body)();
+    require_wait();
     block.threads[current].done = true;
     --block.running;
     yield();
@@ -195,6 +202,7 @@ void run_block(std::size_t shared_bytes) {
   block.threads.resize(count);
   block.running = count;
   block.copies.resize(count);
+  block.has_waited.assign(count, false);
   block.warps.resize((count + kWarpThreads - 1) / kWarpThreads);
   block.shared_bytes = shared_bytes;
   std::memset(lrnnx_emulated_shared, kUnwritten, shared_bytes + kGuardBytes);
@@ -245,7 +253,7 @@ std::string run(Size grid, Size size, std::size_t shared_bytes, bool follower, c
   block_size = size;
   body = &kernel;
   failure.clear();
-  waits_for_predecessor = 0;
+  is_follower = follower;
   random_bits.seed(1);
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   for (std::uint64_t i = 0; i < blocks && failure.empty(); ++i) {
@@ -255,12 +263,10 @@ std::string run(Size grid, Size size, std::size_t shared_bytes, bool follower, c
     run_block(shared_bytes);
   }
   if (!failure.empty()) fibers.clear();  // they lie where they stopped
-  if (failure.empty() && follower && waits_for_predecessor < blocks * size.x)
-    failure = "a thread of a follower does not wait for its predecessor";
   return std::exchange(failure, {});
 }
 
-void wait_for_predecessor() { ++waits_for_predecessor; }
+void wait_for_predecessor() { block.has_waited[current] = true; }
 
 void fail(const char* what) {
   failure =
@@ -271,6 +277,7 @@ void fail(const char* what) {
 
 // The last to arrive waits for its turn too: else it would always be the first to go on.
 void wait_for_block() {
+  require_wait();
   if (++block.arrived == block_size.x) {
     block.arrived = 0;
     ++block.generation;
@@ -281,6 +288,7 @@ void wait_for_block() {
 }
 
 void wait_for_warp() {
+  require_wait();
   Warp& warp = block.warps[current / kWarpThreads];
   if (++warp.arrived == kWarpThreads) {
     warp.arrived = 0;
@@ -292,6 +300,7 @@ void wait_for_warp() {
 }
 
 const LaneValues& gather(std::uint32_t value) {
+  require_wait();
   Warp& warp = block.warps[current / kWarpThreads];
   const unsigned lane = current % kWarpThreads;
   // In turns: a lane may be one call ahead of another that still reads.
@@ -306,10 +315,12 @@ std::uint32_t shared_address(const void* pointer) {
 }
 
 void store_shared(std::uint32_t destination, const void* source, std::uint32_t size) {
+  require_wait();
   std::memcpy(checked_shared(destination, size), source, size);
 }
 
 void copy(std::uint32_t destination, const void* source, std::uint32_t bytes, std::uint32_t size) {
+  require_wait();
   if (reinterpret_cast<std::uintptr_t>(source) % size != 0) fail("a copy's source is not aligned");
   if (bytes > size) fail("a copy has more bytes than its size");
   unsigned char* const place = checked_shared(destination, size);
@@ -332,11 +343,13 @@ void wait_copies(std::size_t pending) {
 }
 
 void barrier_init(std::uint32_t barrier, std::uint32_t arrivals) {
+  require_wait();
   std::memcpy(checked_shared(barrier, sizeof kBarrierMark), &kBarrierMark, sizeof kBarrierMark);
   block.barriers[barrier] = {.expected = arrivals, .arrived = 0, .phase = 0};
 }
 
 void barrier_arrive(std::uint32_t address) {
+  require_wait();
   Barrier& barrier = barrier_at(address);
   if (++barrier.arrived < barrier.expected) return;
   barrier.arrived = 0;
@@ -344,6 +357,7 @@ void barrier_arrive(std::uint32_t address) {
 }
 
 void barrier_wait(std::uint32_t address, std::uint32_t parity) {
+  require_wait();
   const Barrier& barrier = barrier_at(address);
   while (barrier.phase % 2 == parity) wait_while(barrier.phase, barrier.phase);
 }

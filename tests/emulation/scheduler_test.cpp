@@ -139,13 +139,24 @@ TEST(Scheduler, GivesEachBlockSharedMemoryThatNobodyHasWritten) {
     EXPECT_TRUE(std::isnan(outcome.sum));
 }
 
-TEST(Scheduler, FollowersWaitForTheirPredecessorInEveryThread) {
+TEST(Scheduler, SeesAFollowerThatDoesNotWaitFirst) {
   const auto run = [](auto kernel) { return emulation::run({2, 1, 1}, {kThreads, 1, 1}, kBytes, true, kernel); };
-  EXPECT_EQ(run([] { wait_for_predecessor(); }), "");
-  EXPECT_NE(run([] {
-              if (threadIdx.x > 0) wait_for_predecessor();
-            }).find("does not wait"),
-            std::string::npos);
+  EXPECT_EQ(run([] {
+              wait_for_predecessor();
+              __syncthreads();
+            }),
+            "");
+  const auto expect_seen = [](const std::string& failure) {
+    EXPECT_NE(failure.find("has not waited"), std::string::npos) << failure;
+  };
+  expect_seen(run([] {
+    if (threadIdx.x > 0) wait_for_predecessor();
+    if (threadIdx.x == 1) wait_for_predecessor();
+  }));
+  expect_seen(run([] {
+    __syncthreads();
+    wait_for_predecessor();
+  }));
 }
 
 }  // namespace
