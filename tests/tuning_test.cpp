@@ -181,6 +181,8 @@ TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsIdle) 
   EXPECT_EQ(choice(LRNNX_BILINEAR, 34), one);
   EXPECT_EQ(choice(LRNNX_RGLRU, 34), one);
   EXPECT_EQ(choice(LRNNX_RGLRU, 50), one_of_16) << "never two";
+  problem.dim = 64;
+  EXPECT_EQ(choice(LRNNX_MAMBA, 136), two) << "a block for each batch writes dB and dC itself";
 }
 
 TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {
