@@ -124,8 +124,8 @@ struct Zoh<float> : Exponential<float> {
         const float half = exponent(0.5f * omega, dt);
         const float root = exp2_approx(half);
         transition = root * root;
-        float p = 0.166528642f;  // for |v| <= 1/2: 17 u with its roundings, none at 0; the other form has as much from
-                                 // there on
+        // For |v| <= 1/2: 17 u with its roundings, none at 0; the other form has as much from there on.
+        float p = 0.166528642f;
         p = p * root + 0.666942716f;
         p = p * root + 0.166528642f;
         phi = select(std::fabs(half) < 0.25f, dt * p, fma(transition, inverse, -inverse));

@@ -925,6 +925,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
       const float4 s1 = load_sum(0), s2 = load_sum(1);
       float4 s3 = {0.0f, 0.0f, 0.0f, 0.0f};  // of the input factor's step
       if constexpr (kLaneSums > 2) s3 = load_sum(2);
+      // What lies aside is u where the step needs it below.
       const float4 u = load_quad(shared, own + Layout::kZSlot), slope = load_quad(shared, own + Layout::kOutSlot);
       const float4 dt = load_quad(shared, own + (has_deltaA ? Layout::kDeltaASlot : 0));
       float4 du, ddelta, ddeltaA;
