@@ -125,7 +125,8 @@ struct BackwardLayout : BackwardTensors {
   // The states at the start of each quad, where registers are short. Real ones lie in the stage of the next tile, each
   // warp's in its own rows, two quads a slot; what is copied there waits until the last block of quads has begun.
   // Those kernels of halves that can keep them in registers spill less so.
-  static constexpr bool kStartsInStage = kChannelsPerLane == 2 && kAligned && !kGeneral &&
+  static constexpr bool kStartsInStage = (kChannelsPerLane == 2 || kRowKind == RowKind::shifted) && kAligned &&
+                                         !kGeneral &&
                                          (Discretization::kInput == InputFactor::per_state || !are_halves(kRowKind));
   static constexpr bool kStartsInShared = kStartsInStage || (kIsComplex<Weight> && kAligned && !kGeneral);
   static constexpr int kStartBytes = kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
@@ -372,7 +373,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   // Adds the warps' parts of one finished block of quads, numbered `turn` within its tile, and writes the sums. The
   // turn picks the threads.
   const bool sums_channels = !kGeneral || (F::kTakesB && p.variable_B) || p.variable_C;
-  const auto reduce = [&](int turn, std::uint32_t time, int pass) {
+  const auto reduce = [&](int turn, std::uint32_t channel_block, std::uint32_t time, int pass) {
     constexpr int duty = threads / kSumsPerTile;
     const int first = thread - turn * duty;
     if (first < 0 || first >= duty) return;
@@ -877,7 +878,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
               wait_for_sums(previous);
               if (sums_channels) {
                 const bool previous_tile = turn == 0 && pass == 0;
-                reduce(previous, previous_tile ? time + Tile::kSteps : time,
+                reduce(previous, channel_block, previous_tile ? time + Tile::kSteps : time,
                        turn > 0 ? pass : (pass == 0 ? passes - 1 : pass - 1));
               }
             }
@@ -979,7 +980,17 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 
   if (sums_channels) {
     wait_for_sums(kSumsPerTile - 1);
-    reduce(kSumsPerTile - 1, time_of(tiles - 1), passes - 1);
+    std::uint32_t block = channel_block, last_time = time_of(tiles - 1);
+    // Kept through all tiles they would cost a register that some kernels do not have: these compute them anew. Others
+    // are slower by that.
+    if constexpr (R == 1 && !kGeneral && !kIsComplex<T> &&
+                  (kInputPerState || kRowKind == RowKind::shifted || kRowKind == RowKind::any)) {
+      std::uint32_t index = blockIdx.x;
+      hold(index);
+      block = index % p.channel_blocks;
+      last_time = index / p.channel_blocks % p.splits * p.tiles_per_split * Tile::kSteps;
+    }
+    reduce(kSumsPerTile - 1, block, last_time, passes - 1);
   }
   // A short last split leaves segments without tiles: their sums are 0, as the last flush left them.
   for (int segment = (tiles - 1) / kTilesPerSegment + 1; segment < p.segments; ++segment) {

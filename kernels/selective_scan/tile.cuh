@@ -156,6 +156,7 @@ using RowsOf = BlockRows<Stored<kind>, kind != RowKind::any && kind != RowKind::
 
 // Keeps the compiler from computing a value anew wherever it is used.
 __device__ __forceinline__ void hold(std::int64_t& value) { asm volatile("" : "+l"(value)); }
+__device__ __forceinline__ void hold(std::uint32_t& value) { asm volatile("" : "+r"(value)); }
 
 // Where the steps of a block's rows begin in the tile at `time`; at most 0: with the tile or before it.
 template <RowKind kind>
