@@ -45,17 +45,21 @@ std::string kernel_of(const Problem& problem) {
   kernel += contiguous && problem.shape.seqlen % 4 == 0           ? " whole quads"
             : contiguous && cuda::row_phase(abi).channel_step > 1 ? " shifted"
                                                                   : " any rows";
-  if (cuda::needs_general_kernel(abi)) return kernel + " general";
+  const bool general = cuda::needs_general_kernel(abi);
+  if (general) kernel += " general";
+  const auto in_parts = [](std::int64_t splits) { return splits > 1 ? " in parts of time" : ""; };
   if (problem.direction == "forward") {
     cuda::ForwardConfiguration chosen{};
     EXPECT_EQ(cuda::configure(abi, kH100, chosen), LRNNX_OK) << to_string(problem) << ": " << lrnnx_last_error();
-    return fmt::format("{} lanes={},channels={},warps={}", kernel, chosen.state_lanes, chosen.channels_per_lane,
-                       chosen.warps);
+    kernel += in_parts(chosen.splits);
+    return general ? kernel
+                   : fmt::format("{} lanes={},channels={},warps={}", kernel, chosen.state_lanes,
+                                 chosen.channels_per_lane, chosen.warps);
   }
   cuda::BackwardConfiguration chosen{};
   EXPECT_EQ(cuda::configure(abi, kH100, chosen), LRNNX_OK) << to_string(problem) << ": " << lrnnx_last_error();
-  return fmt::format("{} channels={},warps={}{}", kernel, chosen.channels_per_lane, chosen.warps,
-                     chosen.splits > 1 ? " in parts of time" : "");
+  kernel += in_parts(chosen.splits);
+  return general ? kernel : fmt::format("{} channels={},warps={}", kernel, chosen.channels_per_lane, chosen.warps);
 }
 
 std::set<std::string> kernels_of(const char* suite) {

@@ -185,6 +185,26 @@ TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsIdle) 
   EXPECT_EQ(choice(LRNNX_MAMBA, 136), two) << "a block for each batch writes dB and dC itself";
 }
 
+TEST(Tuning, TheForwardSplitsTimeWhereChannelsAreFew) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.batch = 1, problem.dstate = 16;
+  const auto choice = [&](int64_t dim, int64_t seqlen, const char* text = "") {
+    problem.dim = dim, problem.seqlen = seqlen;
+    return chosen(problem, LRNNX_FORWARD, text);
+  };
+  EXPECT_EQ(choice(256, 65536), "lanes=8,channels=2,warps=8,stages=2,splits=128");
+  EXPECT_EQ(choice(256, 4096), "lanes=8,channels=2,warps=4,stages=3,splits=32");
+  EXPECT_EQ(choice(64, 4096), "lanes=16,channels=1,warps=4,stages=4,splits=32") << "no wave of blocks in spite of it";
+  EXPECT_EQ(choice(256, 992), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too few steps";
+  EXPECT_EQ(choice(1024, 4096), "lanes=16,channels=1,warps=8,stages=4,splits=1") << "too many channels for them";
+  EXPECT_EQ(choice(1024, 8192), "lanes=8,channels=2,warps=4,stages=3,splits=16");
+  EXPECT_EQ(choice(2048, 65536), "lanes=16,channels=1,warps=8,stages=4,splits=1");
+  EXPECT_EQ(choice(256, 65536, "splits=1"), "lanes=16,channels=1,warps=4,stages=4,splits=1")
+      << "the rest is what it would be";
+  EXPECT_EQ(choice(256, 320, "splits=4"), "lanes=16,channels=1,warps=4,stages=4,splits=3") << "of four tiles each";
+  EXPECT_EQ(choice(256, 320, "splits=6"), "") << "tiles go in pairs";
+}
+
 TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {
   lrnnx_selective_scan_problem problem = problems().front();
   const auto phase = [&](int64_t dim, int64_t seqlen, int64_t groups = 1) {

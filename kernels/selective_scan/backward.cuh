@@ -125,8 +125,9 @@ struct BackwardLayout : BackwardTensors {
   // The states at the start of each quad, where registers are short. Real ones lie in the stage of the next tile, each
   // warp's in its own rows, two quads a slot; what is copied there waits until the last block of quads has begun.
   // Those kernels of halves that can keep them in registers spill less so.
-  static constexpr bool kStartsInStage = (kChannelsPerLane == 2 || kRowKind == RowKind::shifted) && kAligned &&
-                                         !kGeneral &&
+  static constexpr bool kOneStep = KernelUpdate<Discretization, kGeneral>::kOneStep;
+  static constexpr bool kStartsInStage = (kChannelsPerLane == 2 || (kRowKind == RowKind::shifted && kOneStep)) &&
+                                         kAligned && !kGeneral &&
                                          (Discretization::kInput == InputFactor::per_state || !are_halves(kRowKind));
   static constexpr bool kStartsInShared = kStartsInStage || (kIsComplex<Weight> && kAligned && !kGeneral);
   static constexpr int kStartBytes = kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
@@ -983,7 +984,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
     std::uint32_t block = channel_block, last_time = time_of(tiles - 1);
     // Kept through all tiles they would cost a register that some kernels do not have: these compute them anew. Others
     // are slower by that.
-    if constexpr (R == 1 && !kGeneral && !kIsComplex<T> &&
+    if constexpr (R == 1 && !kGeneral && !kIsComplex<T> && Update::kOneStep &&
                   (kInputPerState || kRowKind == RowKind::shifted || kRowKind == RowKind::any)) {
       std::uint32_t index = blockIdx.x;
       hold(index);

@@ -69,10 +69,51 @@ lrnnx_status launch_backward_of(const lrnnx_selective_scan_problem& problem,
 
 std::int64_t weight_floats(const lrnnx_selective_scan_problem& problem) { return problem.dtype == LRNNX_C64 ? 2 : 1; }
 
+// Whether the product of a split's transitions follows from the sum of its steps.
+bool steps_add(const lrnnx_selective_scan_problem& problem) {
+  bool add = false;
+  with_functor(problem, [&](auto functor) {
+    add = decltype(functor)::kStepsAdd;
+    return LRNNX_OK;
+  });
+  return add;
+}
+
+// Lays out a workspace: each part begins where the one before it ends, at a multiple of 256 bytes.
+class Reserver {
+ public:
+  explicit Reserver(std::int64_t& bytes) : bytes_(bytes) {}
+
+  std::int64_t operator()(std::int64_t floats) {
+    const std::int64_t offset = bytes_;
+    bytes_ += round_up(floats * 4, 256);
+    return offset;
+  }
+
+ private:
+  std::int64_t& bytes_;
+};
+
 }  // namespace
 
 std::int64_t saved_bytes(const lrnnx_selective_scan_problem& problem) {
   return problem.batch * time_tiles(problem) * problem.dim * problem.dstate * weight_floats(problem) * 4;
+}
+
+ForwardWorkspace forward_workspace(const lrnnx_selective_scan_problem& problem,
+                                   const ForwardConfiguration& configuration) {
+  const std::int64_t tiles = time_tiles(problem);
+  ForwardWorkspace workspace = {};
+  workspace.tiles_per_split = forward_split_tiles(problem, configuration.splits);
+  workspace.splits = ceil_div(tiles, workspace.tiles_per_split);
+  if (workspace.splits == 1) return workspace;
+  Reserver reserve(workspace.bytes);
+  const std::int64_t channels = problem.batch * workspace.splits * problem.dim;
+  const std::int64_t weights = channels * problem.dstate * weight_floats(problem);
+  workspace.carry = reserve(weights);
+  workspace.state = reserve(weights);
+  workspace.product = reserve(steps_add(problem) ? channels : weights);
+  return workspace;
 }
 
 BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem,
@@ -85,11 +126,7 @@ BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem
   workspace.channel_blocks = channel_blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps);
   workspace.passes = ceil_div(problem.dstate, kStatesPerPass);
 
-  const auto reserve = [&](std::int64_t floats) {
-    const std::int64_t offset = workspace.bytes;
-    workspace.bytes += round_up(floats * 4, 256);
-    return offset;
-  };
+  Reserver reserve(workspace.bytes);
   const bool variable_B = problem.options & LRNNX_VARIABLE_B, variable_C = problem.options & LRNNX_VARIABLE_C;
   const std::int64_t weights = problem.dim * problem.dstate * weight_floats(problem);
   const std::int64_t parts = problem.batch * workspace.splits * workspace.segments;
@@ -106,12 +143,7 @@ BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem
   workspace.bias_sums = reserve(problem.options & LRNNX_HAS_DELTA_BIAS ? parts * problem.dim : 0);
   workspace.carry = reserve(splits * weights);
   workspace.adjoint = reserve(splits * weights);
-  bool steps_add = false;
-  with_functor(problem, [&](auto functor) {
-    steps_add = decltype(functor)::kStepsAdd;
-    return LRNNX_OK;
-  });
-  workspace.product = reserve(splits * (steps_add ? problem.dim : weights));
+  workspace.product = reserve(splits * (steps_add(problem) ? problem.dim : weights));
   return workspace;
 }
 
@@ -146,9 +178,9 @@ lrnnx_memory memory_of(const lrnnx_selective_scan_problem& problem, lrnnx_direct
   return cuda::single_state_memory(problem, direction, configuration);
 }
 lrnnx_memory memory_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction,
-                       const cuda::ForwardConfiguration&) {
+                       const cuda::ForwardConfiguration& configuration) {
   return {.saved_bytes = problem.options & LRNNX_SAVE_FOR_BACKWARD ? cuda::saved_bytes(problem) : 0,
-          .workspace_bytes = 0};
+          .workspace_bytes = cuda::forward_workspace(problem, configuration).bytes};
 }
 lrnnx_memory memory_of(const lrnnx_selective_scan_problem& problem, lrnnx_direction,
                        const cuda::BackwardConfiguration& configuration) {

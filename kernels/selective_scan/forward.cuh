@@ -7,6 +7,9 @@
 //
 // Weights are real or complex; an input factor that depends on the state is applied to each state's input.
 //
+// With few channels and many steps time is split, so that more blocks run at once: state_of_split finds what each split
+// hands on, split_carry.cuh joins that, and then all splits run.
+//
 // Cost for real mamba, a state update: 1 ex2, 4.1 FMA-pipe instructions, 5.9 issue slots; 5 floats of memory traffic
 // for 16 of them with z. An H100 at (8, 2048, 2048, 16) is bound by memory, then by ex2.
 #pragma once
@@ -33,14 +36,19 @@ struct ForwardTensors {
 
 struct ForwardParameters {
   TimeTensor tensors[ForwardTensors::kCount];
-  const float *A, *D, *delta_bias, *h0;  // D, delta_bias, h0: null when absent
-  const void *B, *C;                     // float if fixed
-  float *last_state, *saved;             // null when not asked for
+  const float *A, *D, *delta_bias;  // D and delta_bias: null when absent
+  const void *B, *C;                // float if fixed
+  float *last_state, *saved;        // null when not asked for
+  // (B, splits, D, N): the state that enters each split of time; null: zero.
+  const float* initial;
+  // state_of_split writes (B, splits, D, N) the state that each split hands on from zero, and the product of its
+  // transitions: if steps add, as (B, splits, D) sums of them.
+  float *state, *product;
   std::int64_t dim;
-  std::uint32_t seqlen, steps;  // of a row, and of all tiles
+  std::uint32_t seqlen, steps, split_steps;  // of a row, of all tiles, and of all splits but the last
   RowPhase phase;
   std::int32_t dstate, groups, channels_per_group, channel_blocks;
-  std::int32_t stages, stage_bytes;
+  std::int32_t stages, stage_bytes, splits;
   bool variable_B, variable_C, softplus;
   bool bf16;  // of halves: else f16
 };
@@ -68,18 +76,23 @@ struct ForwardLayout : ForwardTensors {
   __host__ __device__ static int slots_offset(int stages, int stage_bytes, int inputs) {
     return rings_offset(stages, stage_bytes) + (2 + inputs) * kRingBytes;
   }
+  // Weights that a lane of the general kernel keeps for each of its states: the state, and a product that it needs.
+  template <class Discretization, bool kStateOnly>
+  static constexpr int kKept = kStateOnly && !Discretization::kStepsAdd ? 2 : 1;
   __host__ __device__ static int kept_offset(int stages, int stage_bytes, int inputs) {
     return slots_offset(stages, stage_bytes, inputs) + (kAligned ? 0 : (kGeneral ? 3 : 2) * kSlotBytes);
   }
 };
 
+// Those of state_of_split.
+constexpr int kSplitStateLanes = 8, kSplitWarps = 4;
+
 // kGeneral: any number of states, any kind of B and C, and deltaA, chosen at run time. Otherwise at most kStatesPerPass
 // states, B and C variable, no deltaA.
-template <class Discretization, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGeneral ? 1
-                                               : kWarps == 8                      ? 2
-                                                                                  : 3)
-    selective_scan_forward(const __grid_constant__ ForwardParameters p) {
+// kStateOnly: no outputs but the state and the product of one split, which all but the last hand on.
+template <class Discretization, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral,
+          bool kStateOnly>
+__device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
   using F = Discretization;
   using T = typename F::Weight;
   using Lanes = LaneMap<kStateLanes>;
@@ -104,11 +117,13 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const typename Tile::Place mine(thread);
   const int k = mine.k;
 
+  const std::uint32_t split = blockIdx.y;
   const BlockPlace place(blockIdx.x % p.channel_blocks, blockIdx.x / p.channel_blocks, p.groups, p.channels_per_group,
                          warps * Tile::kWarpChannels, phase_of<kRowKind>(p.phase), p.seqlen);
   const std::uint32_t batch = place.batch;
   const int last_channel = place.last_channel, lead = place.lead;
   const std::uint32_t end = p.seqlen + lead, steps = may_shift(kRowKind) ? p.steps : p.seqlen;
+  const std::uint32_t split_begin = split * p.split_steps, split_end = min(split_begin + p.split_steps, steps);
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
   const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
@@ -121,6 +136,8 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   __syncthreads();
   // The lane's constants and states, in registers; in the general kernel kept in shared memory between the passes.
   T omega[R][J], h[R][J], B_fixed[J], C_fixed[J];
+  [[maybe_unused]] T product[R][J];         // of kStateOnly
+  [[maybe_unused]] float step_sum[R] = {};  // instead of it, if steps add
   typename Update::Constant constant[R][J];
   float D[R], bias[R];
   float* const kept =
@@ -142,12 +159,16 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         if constexpr (kGeneral) {
           B_fixed[j] = C_fixed[j] = from_real<T>(0.0f);
           if (F::kTakesB && valid && !p.variable_B) B_fixed[j] = load_weight<T>(static_cast<const float*>(p.B), weight);
-          if (valid && !p.variable_C) C_fixed[j] = load_weight<T>(static_cast<const float*>(p.C), weight);
+          if (!kStateOnly && valid && !p.variable_C)
+            C_fixed[j] = load_weight<T>(static_cast<const float*>(p.C), weight);
         }
       }
     }
   };
-  const auto state_row = [&](int r) { return (batch * p.dim + channel(r)) * p.dstate; };
+  // Of the arrays by split.
+  const auto split_channel = [&](int r) {
+    return (static_cast<std::int64_t>(batch) * p.splits + split) * p.dim + channel(r);
+  };
   const auto load_initial_state = [&](int pass) {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -155,22 +176,26 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       for (int j = 0; j < J; ++j) {
         const int n = state_index(pass, j);
         h[r][j] = from_real<T>(0.0f);
-        if (p.h0 != nullptr && n < p.dstate) h[r][j] = load_weight<T>(p.h0, state_row(r) + n);
+        if constexpr (kStateOnly) {
+          product[r][j] = from_real<T>(1.0f);
+        } else if (p.initial != nullptr && n < p.dstate) {
+          h[r][j] = load_weight<T>(p.initial, split_channel(r) * p.dstate + n);
+        }
       }
     }
   };
-  const auto keep_state = [&](int pass) {
+  // Calls visit(slot, value) for each float that the general kernel keeps between the passes.
+  const auto for_each_kept = [&](int pass, auto visit) {
+    constexpr int kKept = Layout::template kKept<F, kStateOnly>;
 #pragma unroll
-    for (int i = 0; i < J * kParts<T>; ++i) {
-      kept[(pass * J * kParts<T> + i) * threads] = part(h[0][i / kParts<T>], i % kParts<T>);
+    for (int i = 0; i < J * kKept * kParts<T>; ++i) {
+      const int j = i / (kKept * kParts<T>);
+      T& value = i / kParts<T> % kKept == 0 ? h[0][j] : product[0][j];
+      visit(kept[(pass * J * kKept * kParts<T> + i) * threads], part(value, i % kParts<T>));
     }
   };
-  const auto recall_state = [&](int pass) {
-#pragma unroll
-    for (int i = 0; i < J * kParts<T>; ++i) {
-      part(h[0][i / kParts<T>], i % kParts<T>) = kept[(pass * J * kParts<T> + i) * threads];
-    }
-  };
+  const auto keep_state = [&](int pass) { for_each_kept(pass, [](float& slot, float value) { slot = value; }); };
+  const auto recall_state = [&](int pass) { for_each_kept(pass, [](float slot, float& value) { value = slot; }); };
   if constexpr (kGeneral) {
     for (int pass = 0; pass < passes; ++pass) {
       load_initial_state(pass);
@@ -195,7 +220,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
       States::template copy<threads>(target, static_cast<const Stored<kRowKind>*>(p.B) + first, passes * kStatesPerPass,
                                      p.dstate, p.seqlen, begin, left, thread);
     }
-    if (!kGeneral || p.variable_C) {
+    if (!kStateOnly && (!kGeneral || p.variable_C)) {
       States::template copy<threads>(target + state_bytes / 2, static_cast<const Stored<kRowKind>*>(p.C) + first,
                                      passes * kStatesPerPass, p.dstate, p.seqlen, begin, left, thread);
     }
@@ -209,7 +234,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
     if (has_deltaA) copy(Layout::kDeltaA, deltaA_place);
   };
   const auto copy_tile = [&](std::uint32_t time, int stage) {
-    if (time < steps) {
+    if (time < split_end) {
       copy_states(time, stage);
       if constexpr (kAligned) {
         for_each_input([&](int tensor, int place) {
@@ -228,16 +253,16 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   const auto copy_lines = [&](int time) {
     for_each_input([&](int tensor, int place) {
       measure(tensor);
-      Tile::copy_line(shared_base + input_rings + place * Layout::kRingBytes, rows, tensor, last_channel, time, lead,
-                      end, behind, mine);
+      Tile::copy_line(shared_base + input_rings + place * Layout::kRingBytes, rows, tensor, last_channel, time,
+                      max(lead, static_cast<int>(split_begin)), static_cast<int>(min(end, split_end)), behind, mine);
     });
     commit_copies();
   };
   const auto store_line = [&](int tensor, int ring, int time) {
     if constexpr (!kAligned) {
       measure(tensor);
-      Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time, lead, end, behind,
-                       mine);
+      Tile::store_line(shared, rings + ring * Layout::kRingBytes, rows, tensor, last_channel, time,
+                       max(lead, static_cast<int>(split_begin)), static_cast<int>(min(end, split_end)), behind, mine);
     }
   };
   const auto store_lines = [&](int time) {
@@ -246,12 +271,12 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
   };
 
   if constexpr (!kAligned) {
-    copy_lines(0);
-    copy_lines(Tile::kSteps);
+    copy_lines(split_begin);
+    copy_lines(split_begin + Tile::kSteps);
   }
-  for (int stage = 0; stage < p.stages - 1; ++stage) copy_tile(stage * Tile::kSteps, stage);
+  for (int stage = 0; stage < p.stages - 1; ++stage) copy_tile(split_begin + stage * Tile::kSteps, stage);
   int stage = 0;
-  for (std::uint32_t time = 0; time < steps; time += Tile::kSteps) {
+  for (std::uint32_t time = split_begin; time < split_end; time += Tile::kSteps) {
     if (kGeneral && p.stages == 1) {  // no room for the next tile before every warp has left this one
       __syncthreads();
       copy_tile(time, 0);
@@ -268,7 +293,7 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         States::template widen_copied<threads>(shared, target, passes * kStatesPerPass, thread, p.bf16);
       };
       if (F::kTakesB && (!kGeneral || p.variable_B)) widen_states(stage_offset(stage));
-      if (!kGeneral || p.variable_C) widen_states(stage_offset(stage) + state_bytes / 2);
+      if (!kStateOnly && (!kGeneral || p.variable_C)) widen_states(stage_offset(stage) + state_bytes / 2);
     }
     __syncthreads();
     if (!kGeneral || p.stages > 1)
@@ -329,12 +354,14 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
         if (!Update::kOneStep) store_quad(shared, own + dt_slot, step);
         step = stepA;
       }
+      if constexpr (kStateOnly && F::kStepsAdd) step_sum[r] += step.x + step.y + step.z + step.w;
       store_quad(shared, own, step);
       store_quad(shared, own + slot_bytes, x);
     }
     __syncwarp();
-    if (!kAligned && time + Tile::kSteps < steps) copy_lines(time + 2 * Tile::kSteps);
+    if (!kAligned && time + Tile::kSteps < split_end) copy_lines(time + 2 * Tile::kSteps);
 
+    stage = stage + 1 == p.stages ? 0 : stage + 1;
     float4 y[R];
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
@@ -353,7 +380,8 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
         for (int quad = 0; quad < kBlockQuads; ++quad) {
           const int quad_of_tile = block * kBlockQuads + quad;
-          if (quad_of_tile % (kSavedSteps / 4) == 0 && p.saved != nullptr && time + quad_of_tile * 4 < steps) {
+          if (!kStateOnly && quad_of_tile % (kSavedSteps / 4) == 0 && p.saved != nullptr &&
+              time + quad_of_tile * 4 < steps) {
             const std::int64_t saves = (steps + kSavedSteps - 1) / kSavedSteps;
             const std::int64_t save = batch * saves + (time + quad_of_tile * 4) / kSavedSteps;
 #pragma unroll
@@ -376,7 +404,8 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
             } else {
               B[j] = !kGeneral || p.variable_B ? States::load(shared, B_block + row, quad) : repeated(B_fixed[j]);
             }
-            C[j] = !kGeneral || p.variable_C ? States::load(shared, C_block + row, quad) : repeated(C_fixed[j]);
+            if (!kStateOnly)
+              C[j] = !kGeneral || p.variable_C ? States::load(shared, C_block + row, quad) : repeated(C_fixed[j]);
           }
           const std::uint32_t row_quad = Tile::quad_offset(rows_block, quad);
 #pragma unroll
@@ -391,88 +420,98 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
               for (int j = 0; j < J; ++j) {
                 Update update(omega[r][j], constant[r][j], at(step, e), at(dt, e));
                 h[r][j] = update.advance(h[r][j], at(x, e), B[j].at[e]);
+                if constexpr (kStateOnly) {
+                  if (!F::kStepsAdd) product[r][j] = update.advance(product[r][j], 0.0f, from_real<T>(0.0f));
+                  continue;
+                }
                 at(sum, e) = real_multiply_add(h[r][j], C[j].at[e], j == 0 ? 0.0f : at(sum, e));
               }
             }
-            // A quad whose low bits are all ones completes that many levels of the halving sum.
-            int level = 0;
+            if constexpr (!kStateOnly) {
+              // A quad whose low bits are all ones completes that many levels of the halving sum.
+              int level = 0;
 #pragma unroll
-            for (int bit = 0; bit < kBlockBits; ++bit) {
-              if ((quad & ((2 << bit) - 1)) == (2 << bit) - 1) {
-                sum = halve(pending[r][bit], sum, k >> bit & 1, Lanes::state_mask(bit));
-                level = bit + 1;
+              for (int bit = 0; bit < kBlockBits; ++bit) {
+                if ((quad & ((2 << bit) - 1)) == (2 << bit) - 1) {
+                  sum = halve(pending[r][bit], sum, k >> bit & 1, Lanes::state_mask(bit));
+                  level = bit + 1;
+                }
               }
+              pending[r][level] = sum;
             }
-            pending[r][level] = sum;
           }
         }
+        if constexpr (!kStateOnly) {
 #pragma unroll
-        for (int r = 0; r < R; ++r) {
-          total[r] = pending[r][kBlockBits];
-          bool complete = true;  // so far: the block's low bits are all ones
+          for (int r = 0; r < R; ++r) {
+            total[r] = pending[r][kBlockBits];
+            bool complete = true;  // so far: the block's low bits are all ones
 #pragma unroll
-          for (int bit = kBlockBits; bit < Lanes::kStateBits; ++bit) {
-            float4& other = pending_blocks[r][bit - kBlockBits];
-            const bool upper = block >> (bit - kBlockBits) & 1;
-            if (complete && upper) total[r] = halve(other, total[r], k >> bit & 1, Lanes::state_mask(bit));
-            if (complete && !upper) other = total[r];
-            complete = complete && upper;
+            for (int bit = kBlockBits; bit < Lanes::kStateBits; ++bit) {
+              float4& other = pending_blocks[r][bit - kBlockBits];
+              const bool upper = block >> (bit - kBlockBits) & 1;
+              if (complete && upper) total[r] = halve(other, total[r], k >> bit & 1, Lanes::state_mask(bit));
+              if (complete && !upper) other = total[r];
+              complete = complete && upper;
+            }
           }
-        }
-      }
-#pragma unroll
-      for (int r = 0; r < R; ++r) {
-        if (!kGeneral || pass == 0) {
-          y[r] = total[r];
-        } else {
-          y[r] = {y[r].x + total[r].x, y[r].y + total[r].y, y[r].z + total[r].z, y[r].w + total[r].w};
         }
       }
       if constexpr (kGeneral) keep_state(pass);
-    }
-
+      if constexpr (!kStateOnly) {
 #pragma unroll
-    for (int r = 0; r < R; ++r) {
-      const std::uint32_t own = own_slots + r * Tile::kLaneRowBytes;
-      if constexpr (kIsComplex<T>) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) at(y[r], e) *= 2.0f;
-      }
-      if (p.D != nullptr) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) at(y[r], e) += at(Du[r], e);
-      }
-      float4 gated = y[r];
-      if (has_z) {
-        const float4 z = kAligned ? Tile::load_copied(shared, own + 2 * slot_bytes, 0, p.bf16)
-                                  : load_quad(shared, Tile::ring_place(rings, mine.row(r), k, time));
-#pragma unroll
-        for (int e = 0; e < 4; ++e) at(gated, e) *= gate(at(z, e));
-      }
-      if constexpr (kAligned) {
-        if (is_valid(r) && 4 * k < left) {
-          const int row = mine.row(r);
-          const auto store = [&](int tensor, float4 quad) {
-            Tile::store(rows.at(tensor, row, time + 4 * k), quad, begin - 4 * k <= 0 && left - 4 * k >= 4,
-                        begin - 4 * k, left - 4 * k, p.bf16);
-          };
-          store(Layout::kOut, y[r]);
-          if (has_z) store(Layout::kOutZ, gated);
+        for (int r = 0; r < R; ++r) {
+          if (!kGeneral || pass == 0) {
+            y[r] = total[r];
+          } else {
+            y[r] = {y[r].x + total[r].x, y[r].y + total[r].y, y[r].z + total[r].z, y[r].w + total[r].w};
+          }
         }
-      } else {
-        Tile::put(shared, rings, mine.row(r), k, time, y[r]);
-        if (has_z) Tile::put(shared, rings + Layout::kRingBytes, mine.row(r), k, time, gated);
       }
     }
-    if constexpr (!kAligned) {
-      __syncwarp();
-      store_lines(time);
-    }
-    stage = stage + 1 == p.stages ? 0 : stage + 1;
-  }
-  if constexpr (!kAligned) store_lines((steps + Tile::kSteps - 1) / Tile::kSteps * Tile::kSteps);
 
-  if (p.last_state != nullptr) {
+    if constexpr (!kStateOnly) {
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        const std::uint32_t own = own_slots + r * Tile::kLaneRowBytes;
+        if constexpr (kIsComplex<T>) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) at(y[r], e) *= 2.0f;
+        }
+        if (p.D != nullptr) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) at(y[r], e) += at(Du[r], e);
+        }
+        float4 gated = y[r];
+        if (has_z) {
+          const float4 z = kAligned ? Tile::load_copied(shared, own + 2 * slot_bytes, 0, p.bf16)
+                                    : load_quad(shared, Tile::ring_place(rings, mine.row(r), k, time));
+#pragma unroll
+          for (int e = 0; e < 4; ++e) at(gated, e) *= gate(at(z, e));
+        }
+        if constexpr (kAligned) {
+          if (is_valid(r) && 4 * k < left) {
+            const int row = mine.row(r);
+            const auto store = [&](int tensor, float4 quad) {
+              Tile::store(rows.at(tensor, row, time + 4 * k), quad, begin - 4 * k <= 0 && left - 4 * k >= 4,
+                          begin - 4 * k, left - 4 * k, p.bf16);
+            };
+            store(Layout::kOut, y[r]);
+            if (has_z) store(Layout::kOutZ, gated);
+          }
+        } else {
+          Tile::put(shared, rings, mine.row(r), k, time, y[r]);
+          if (has_z) Tile::put(shared, rings + Layout::kRingBytes, mine.row(r), k, time, gated);
+        }
+      }
+      if constexpr (!kAligned) {
+        __syncwarp();
+        store_lines(time);
+      }
+    }
+  }
+  // Calls store(row of (.., D), n, state, product) for each of the lane's states.
+  const auto for_each_state = [&](auto store) {
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) recall_state(pass);
 #pragma unroll
@@ -480,11 +519,46 @@ __global__ void __launch_bounds__(kWarps * 32, kChannelsPerLane == 1 && !kGenera
 #pragma unroll
         for (int j = 0; j < J; ++j) {
           const int n = state_index(pass, j);
-          if (is_valid(r) && n < p.dstate) store_weight(p.last_state, state_row(r) + n, h[r][j]);
+          if (is_valid(r) && n < p.dstate) store(r, n, h[r][j], product[r][j]);
         }
       }
     }
+  };
+  if constexpr (kStateOnly) {
+    for_each_state([&](int r, int n, T state, T product) {
+      store_weight(p.state, split_channel(r) * p.dstate + n, state);
+      if (!F::kStepsAdd) store_weight(p.product, split_channel(r) * p.dstate + n, product);
+    });
+    if constexpr (F::kStepsAdd) {
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        const float sum = sum_over_state_lanes<kStateLanes>(step_sum[r]);
+        if (k == 0 && is_valid(r)) p.product[split_channel(r)] = sum;
+      }
+    }
+  } else {
+    if constexpr (!kAligned) store_lines((split_end + Tile::kSteps - 1) / Tile::kSteps * Tile::kSteps);
+    if (p.last_state != nullptr && split + 1 == p.splits) {
+      for_each_state([&](int r, int n, T state, T) {
+        store_weight(p.last_state, (batch * p.dim + channel(r)) * p.dstate + n, state);
+      });
+    }
   }
+}
+
+template <class Discretization, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
+__global__ void __launch_bounds__(kWarps * 32, kStateLanes == 16 ? 1
+                                               : kWarps == 8     ? 2
+                                                                 : 3)
+    selective_scan_forward(const __grid_constant__ ForwardParameters p) {
+  wait_for_predecessor();
+  scan_forward<Discretization, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral, false>(p);
+}
+
+// What each split but the last hands on, from a state of zero.
+template <class Discretization, RowKind kRowKind, int kChannelsPerLane, bool kGeneral>
+__global__ void __launch_bounds__(kSplitWarps * 32, 3) state_of_split(const __grid_constant__ ForwardParameters p) {
+  scan_forward<Discretization, kRowKind, kSplitStateLanes, kChannelsPerLane, kSplitWarps, kGeneral, true>(p);
 }
 
 }  // namespace lrnnx::cuda

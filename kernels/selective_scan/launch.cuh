@@ -10,12 +10,13 @@
 #include "common/error.h"
 #include "common/half.h"
 #include "common/integers.h"
-#include "selective_scan/adjoint_carry.cuh"
+#include "selective_scan/adjoint_of_split.cuh"
 #include "selective_scan/backward.cuh"
 #include "selective_scan/finalize.cuh"
 #include "selective_scan/forward.cuh"
 #include "selective_scan/launch.h"
 #include "selective_scan/launch_kernel.cuh"
+#include "selective_scan/split_carry.cuh"
 
 namespace lrnnx::cuda {
 namespace detail {
@@ -97,6 +98,38 @@ inline lrnnx_status validate_strides(std::span<const lrnnx_tensor* const> tensor
   return LRNNX_OK;
 }
 
+template <class F, bool kReverse>
+lrnnx_status launch_carry(const CarryParameters& parameters, void* stream, const Device& device) {
+  const std::int64_t states = parameters.batch * parameters.dim * parameters.dstate;
+  return launch(carry_over_splits<F, kReverse>, "carry_over_splits", Sequence::follower, ceil_div(states, 128), 1, 128,
+                0, device, stream, parameters);
+}
+
+// With the parameters of the scan itself.
+template <class F, RowKind kRowKind, bool kGeneral>
+lrnnx_status launch_state_of_split(const lrnnx_selective_scan_problem& problem,
+                                   const lrnnx_selective_scan_forward_args& args, ForwardParameters parameters,
+                                   const Device& device) {
+  constexpr int kChannelsPerLane = kIsComplex<typename F::Weight> || kGeneral ? 1 : 2;
+  using Layout = ForwardLayout<typename F::Weight, kRowKind, kSplitStateLanes, kChannelsPerLane, kSplitWarps, kGeneral>;
+  for (const int absent : {Layout::kZ, Layout::kOut, Layout::kOutZ}) parameters.tensors[absent].data = nullptr;
+  parameters.D = nullptr;
+  const int passes = static_cast<int>(ceil_div(problem.dstate, kStatesPerPass)),
+            inputs = args.deltaA.data != nullptr ? 3 : 2;
+  if (Layout::kAligned && !kGeneral) parameters.stages = 3;
+  parameters.stage_bytes = Layout::stage_bytes(passes * kStatesPerPass, inputs);
+  parameters.channel_blocks =
+      static_cast<std::int32_t>(channel_blocks_of(problem, kSplitWarps * Layout::Tile::kWarpChannels));
+  const std::int64_t kept_bytes = kGeneral
+                                      ? passes * (kStatesPerPass / kSplitStateLanes) * Layout::template kKept<F, true> *
+                                            kSplitWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
+                                      : 0;
+  return launch(state_of_split<F, kRowKind, kChannelsPerLane, kGeneral>, "state_of_split", Sequence::first,
+                problem.batch * problem.groups * parameters.channel_blocks, parameters.splits - 1, kSplitWarps * 32,
+                Layout::kept_offset(parameters.stages, parameters.stage_bytes, inputs) + kept_bytes, device,
+                args.stream, parameters);
+}
+
 template <class F, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const lrnnx_selective_scan_forward_args& args,
                             const ForwardConfiguration& configuration, const Device& device) {
@@ -110,27 +143,33 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   const RowPhase phase = row_phase(problem);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t channel_blocks = channel_blocks_of(problem, kWarps * Tile::kWarpChannels);
-  const std::int64_t blocks = problem.batch * problem.groups * channel_blocks;
+  const ForwardWorkspace workspace = forward_workspace(problem, configuration);
+  const auto part = [&](std::int64_t offset) {
+    return reinterpret_cast<float*>(static_cast<unsigned char*>(args.workspace) + offset);
+  };
   const std::int64_t kept_bytes =
       kGeneral ? passes * (kStatesPerPass / kStateLanes) * kWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
                : 0;
 
   if (const lrnnx_status status = validate_strides(time_tensors(args), kForwardTimeTensors); status != LRNNX_OK)
     return status;
-  const ForwardParameters parameters = {
+  ForwardParameters parameters = {
       .tensors = {time_tensor(args.delta), time_tensor(args.u), time_tensor(args.z), time_tensor(args.deltaA),
                   time_tensor(args.out), time_tensor(args.out_z)},
       .A = input(args.A),
       .D = input(args.D),
       .delta_bias = input(args.delta_bias),
-      .h0 = input(args.h0),
       .B = args.B.data,
       .C = args.C.data,
       .last_state = output(args.last_state),
       .saved = problem.options & LRNNX_SAVE_FOR_BACKWARD ? static_cast<float*>(args.saved) : nullptr,
+      .initial = input(args.h0),
+      .state = nullptr,
+      .product = nullptr,
       .dim = problem.dim,
       .seqlen = static_cast<std::uint32_t>(problem.seqlen),
       .steps = static_cast<std::uint32_t>(phase.steps(problem.seqlen)),
+      .split_steps = static_cast<std::uint32_t>(workspace.tiles_per_split * kSavedSteps),
       .phase = phase,
       .dstate = static_cast<std::int32_t>(problem.dstate),
       .groups = static_cast<std::int32_t>(problem.groups),
@@ -138,13 +177,34 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
       .channel_blocks = static_cast<std::int32_t>(channel_blocks),
       .stages = stages,
       .stage_bytes = stage_bytes,
+      .splits = static_cast<std::int32_t>(workspace.splits),
       .variable_B = is_variable_B(problem),
       .variable_C = is_variable_C(problem),
       .softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0,
       .bf16 = problem.dtype == LRNNX_BF16,
   };
+  if (workspace.splits > 1) {
+    parameters.state = part(workspace.state);
+    parameters.product = part(workspace.product);
+    if (const lrnnx_status status = launch_state_of_split<F, kRowKind, kGeneral>(problem, args, parameters, device);
+        status != LRNNX_OK)
+      return status;
+    const CarryParameters carry = {.A = input(args.A),
+                                   .initial = input(args.h0),
+                                   .part = parameters.state,
+                                   .product = parameters.product,
+                                   .carry = part(workspace.carry),
+                                   .batch = problem.batch,
+                                   .dim = problem.dim,
+                                   .dstate = parameters.dstate,
+                                   .splits = parameters.splits};
+    if (const lrnnx_status status = launch_carry<F, false>(carry, args.stream, device); status != LRNNX_OK)
+      return status;
+    parameters.initial = carry.carry;
+  }
   return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>,
-                "selective_scan_forward", Sequence::first, blocks, 1, kWarps * 32,
+                "selective_scan_forward", workspace.splits > 1 ? Sequence::follower : Sequence::first,
+                problem.batch * problem.groups * channel_blocks, workspace.splits, kWarps * 32,
                 Layout::kept_offset(stages, stage_bytes, inputs) + kept_bytes, device, args.stream, parameters);
 }
 
@@ -176,11 +236,8 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .A = input(args.A),
         .delta_bias = input(args.delta_bias),
         .C = args.C.data,
-        .dlast_state = input(args.dlast_state),
         .adjoint = part(workspace.adjoint),
         .product = part(workspace.product),
-        .carry = part(workspace.carry),
-        .batch = problem.batch,
         .dim = problem.dim,
         .seqlen = static_cast<std::uint32_t>(problem.seqlen),
         .tiles = static_cast<std::uint32_t>(workspace.tiles),
@@ -205,11 +262,18 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                column_blocks * (workspace.splits - 1), 1, kWarps * 32,
                AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
     if (status != LRNNX_OK) return status;
-    const std::int64_t states = problem.batch * problem.dim * problem.dstate;
-    status = launch(adjoint_carry<F>, "adjoint_carry", Sequence::follower, ceil_div(states, 128), 1, 128, 0, device,
-                    args.stream, parameters);
+    const CarryParameters carries = {.A = input(args.A),
+                                     .initial = input(args.dlast_state),
+                                     .part = parameters.adjoint,
+                                     .product = parameters.product,
+                                     .carry = part(workspace.carry),
+                                     .batch = problem.batch,
+                                     .dim = problem.dim,
+                                     .dstate = parameters.dstate,
+                                     .splits = parameters.splits};
+    status = launch_carry<F, true>(carries, args.stream, device);
     if (status != LRNNX_OK) return status;
-    carry = parameters.carry;
+    carry = carries.carry;
   }
 
   const bool direct = workspace.channel_blocks == 1;

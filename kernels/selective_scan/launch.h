@@ -8,6 +8,13 @@
 
 namespace lrnnx::cuda {
 
+// Where the forward keeps what in its workspace, in bytes from its start; it has none if time is not split.
+struct ForwardWorkspace {
+  std::int64_t carry, state, product;
+  std::int64_t bytes;
+  std::int64_t tiles_per_split, splits;  // tiles of kSavedSteps
+};
+
 // Where the backward keeps what in its workspace, in bytes from its start; a part that is not needed has no bytes.
 struct BackwardWorkspace {
   std::int64_t state_sums, A_sums, B_sums, C_sums, D_sums, bias_sums, carry, adjoint, product;
@@ -17,6 +24,8 @@ struct BackwardWorkspace {
 };
 
 std::int64_t saved_bytes(const lrnnx_selective_scan_problem& problem);
+ForwardWorkspace forward_workspace(const lrnnx_selective_scan_problem& problem,
+                                   const ForwardConfiguration& configuration);
 BackwardWorkspace backward_workspace(const lrnnx_selective_scan_problem& problem,
                                      const BackwardConfiguration& configuration);
 

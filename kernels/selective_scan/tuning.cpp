@@ -44,6 +44,9 @@ bool takes_lines(const lrnnx_selective_scan_problem& problem) {
 constexpr const char* kGeneralProblems = " for dstate > 16, fixed B or C, or deltaA";
 constexpr const char* kLines = " for a seqlen that is no multiple of 4, with complex weights or few channels a group";
 
+// A tile of the forward with 16 lanes takes two of those whose states are saved.
+constexpr std::int64_t kForwardTiles = 2;
+
 // One value of `all`, or those from the first to the last.
 template <std::size_t kSize>
 std::span<const std::int64_t> values_of(const std::int64_t (&all)[kSize], std::int64_t first, std::int64_t last) {
@@ -55,7 +58,7 @@ std::span<const std::int64_t> value_of(const std::int64_t (&all)[kSize], std::in
 }
 
 // The values that some kernel for the problem has.
-std::array<ConfigurationField, 4> fields_of(const lrnnx_selective_scan_problem& problem,
+std::array<ConfigurationField, 5> fields_of(const lrnnx_selective_scan_problem& problem,
                                             ForwardConfiguration& configuration) {
   using Values = ForwardConfiguration;
   ConfigurationField lanes{.key = "lanes", .value = &configuration.state_lanes, .allowed = Values::kStateLanes};
@@ -78,7 +81,11 @@ std::array<ConfigurationField, 4> fields_of(const lrnnx_selective_scan_problem& 
     stages.allowed = value_of(Values::kStages, problem.dtype == LRNNX_C64 && problem.dstate > 128 ? 1 : 2);
     lanes.why = channels.why = warps.why = stages.why = kGeneralProblems;
   }
-  return {lanes, channels, warps, stages};
+  const ConfigurationField splits{.key = "splits",
+                                  .value = &configuration.splits,
+                                  .largest = std::min(ceil_div(time_tiles(problem), kForwardTiles), Values::kMaxSplits),
+                                  .why = " for this seqlen"};
+  return {lanes, channels, warps, stages, splits};
 }
 
 std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& problem,
@@ -104,6 +111,54 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
             .value = &configuration.splits,
             .largest = std::min(time_tiles(problem), Values::kMaxSplits),
             .why = " for this seqlen"}}};
+}
+
+// Splits of the forward's time. They cost a pass over the steps for the state alone, some two thirds of the forward,
+// and two launches; the more steps there are, the more channels still gain.
+std::int64_t usual_splits(const lrnnx_selective_scan_problem& problem, const Device& device) {
+  const bool general = needs_general_kernel(problem);
+  // Blocks of state_of_split, of 4 warps each.
+  const std::int64_t blocks = blocks_of(problem, general ? 16 : 16 * most_channels_per_lane(problem));
+  const std::int64_t tiles = time_tiles(problem);
+  // In 32nds of the multiprocessors. The general kernels' chain of steps is long without; where an update is most of
+  // the work, as in zoh, that pass costs nearly as much as the forward.
+  const std::int64_t most_blocks = general                               ? 20
+                                   : problem.dtype == LRNNX_C64          ? (tiles < 64    ? 4
+                                                                            : tiles < 256 ? 8
+                                                                                          : 12)
+                                   : problem.discretization == LRNNX_ZOH ? (tiles < 128 ? 4 : 6)
+                                                                         : (tiles < 64    ? 3
+                                                                            : tiles < 256 ? 6
+                                                                                          : 12);
+  if (tiles < 32 || blocks * 32 > most_blocks * device.multiprocessors) return 1;
+  // Two blocks a multiprocessor are worth splits of 4 tiles, some waves of them splits of 16.
+  return std::max(std::min(tiles / 4, device.multiprocessors * 2 / blocks),
+                  std::min({tiles / 16, device.multiprocessors * 8 / blocks, ForwardConfiguration::kMaxSplits}));
+}
+
+// What else the forward takes with so many splits.
+ForwardConfiguration usual_configuration(const lrnnx_selective_scan_problem& problem, const Device& device,
+                                         std::int64_t splits) {
+  if (needs_general_kernel(problem))
+    return {.state_lanes = 8, .channels_per_lane = 1, .warps = 4, .stages = 2, .splits = splits};
+  const std::int64_t most_channels = most_channels_per_lane(problem), multiprocessors = device.multiprocessors;
+  // Few channels take twice the lanes each, for a chain of steps half as long: until blocks of 4 warps, three a
+  // multiprocessor, are more than two rounds, of complex weights more than one.
+  const std::int64_t narrow_blocks = blocks_of(problem, 8);
+  const bool narrow = splits > 1 ? blocks_of(problem, 16 * most_channels) * splits < multiprocessors
+                                 : narrow_blocks <= multiprocessors * (most_channels == 2 ? 6 : 3);
+  if (narrow) {
+    // Those of 8 warps leave fewer idle where they nearly fill one round, and two while those of 4 begin their second.
+    const std::int64_t blocks = blocks_of(problem, 16);
+    const bool fill =
+        (blocks * 4 >= multiprocessors * 3 && blocks <= multiprocessors) ||
+        (narrow_blocks > multiprocessors * 3 && blocks <= multiprocessors * 2 && problem.discretization != LRNNX_ZOH);
+    const bool wide = splits == 1 && most_channels == 2 && fill;
+    return {.state_lanes = 16, .channels_per_lane = 1, .warps = wide ? 8 : 4, .stages = 4, .splits = splits};
+  }
+  if (blocks_of(problem, 32 * most_channels) * splits * 2 < multiprocessors * 3)
+    return {.state_lanes = 8, .channels_per_lane = most_channels, .warps = 4, .stages = 3, .splits = splits};
+  return {.state_lanes = 8, .channels_per_lane = most_channels, .warps = 8, .stages = 2, .splits = splits};
 }
 
 }  // namespace
@@ -135,6 +190,10 @@ std::int64_t time_tiles(const lrnnx_selective_scan_problem& problem) {
   return ceil_div(row_phase(problem).steps(problem.seqlen), kSavedSteps);
 }
 
+std::int64_t forward_split_tiles(const lrnnx_selective_scan_problem& problem, std::int64_t splits) {
+  return ceil_div(ceil_div(time_tiles(problem), kForwardTiles), splits) * kForwardTiles;
+}
+
 std::int64_t channel_blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels) {
   const std::int64_t step = row_phase(problem).channel_step;
   return step * ceil_div(problem.dim / problem.groups / step, block_channels);
@@ -148,30 +207,25 @@ bool needs_general_kernel(const lrnnx_selective_scan_problem& problem) {
 
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        ForwardConfiguration& configuration) {
-  const bool general = needs_general_kernel(problem);
-  const std::int64_t most_channels = most_channels_per_lane(problem);
-  // Enough channels for a wave of 8-lane warps, else twice the lanes on each channel: half as long a chain of steps.
-  if (general) {
-    configuration = {.state_lanes = 8, .channels_per_lane = 1, .warps = 4, .stages = 2};
-  } else if (problem.batch * problem.dim >= device.multiprocessors * 32) {
-    configuration = {.state_lanes = 8, .channels_per_lane = most_channels, .warps = 8, .stages = 2};
-    if (blocks_of(problem, 32 * most_channels) * 2 < device.multiprocessors * 3) {
-      configuration.warps = 4;
-      configuration.stages = 3;
-    }
-  } else {
-    configuration = {.state_lanes = 16, .channels_per_lane = 1, .warps = 8, .stages = 4};
-    if (blocks_of(problem, 16) * 4 < device.multiprocessors * 3) configuration.warps = 4;
-  }
+  configuration = {};  // 0: left open
   const auto fields = fields_of(problem, configuration);
-  for (const ConfigurationField& field : fields)
-    if (field.allowed.size() == 1) *field.value = field.allowed.front();
   if (const lrnnx_status status = parse_configuration(problem, fields); status != LRNNX_OK) return status;
-  if (!general && configuration.channels_per_lane != (configuration.state_lanes == 8 ? most_channels : 1)) {
+  if (configuration.splits == 0) configuration.splits = usual_splits(problem, device);
+  ForwardConfiguration usual = usual_configuration(problem, device, configuration.splits);
+  const auto usual_fields = fields_of(problem, usual);
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (*fields[i].value != 0) continue;
+    *fields[i].value = fields[i].allowed.size() == 1 ? fields[i].allowed.front() : *usual_fields[i].value;
+  }
+  const bool general = needs_general_kernel(problem);
+  if (!general &&
+      configuration.channels_per_lane != (configuration.state_lanes == 8 ? most_channels_per_lane(problem) : 1)) {
     return fail(LRNNX_INVALID_ARGUMENT,
                 "configuration: no forward kernel has %s; there are lanes=8,channels=2 and lanes=16,channels=1",
                 to_string(configuration).c_str());
   }
+  // As many as there are: all but the last take the same number of tiles.
+  configuration.splits = ceil_div(time_tiles(problem), forward_split_tiles(problem, configuration.splits));
   return validate_size(problem, blocks_of(problem, 32 / configuration.state_lanes * configuration.channels_per_lane *
                                                        configuration.warps));
 }
@@ -242,7 +296,8 @@ std::string configuration_keys(const lrnnx_selective_scan_problem& problem, lrnn
 std::string to_string(const ForwardConfiguration& configuration) {
   return "lanes=" + std::to_string(configuration.state_lanes) +
          ",channels=" + std::to_string(configuration.channels_per_lane) +
-         ",warps=" + std::to_string(configuration.warps) + ",stages=" + std::to_string(configuration.stages);
+         ",warps=" + std::to_string(configuration.warps) + ",stages=" + std::to_string(configuration.stages) +
+         ",splits=" + std::to_string(configuration.splits);
 }
 
 std::string to_string(const BackwardConfiguration& configuration) {

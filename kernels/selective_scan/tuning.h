@@ -21,11 +21,13 @@ struct ForwardConfiguration {
   std::int64_t channels_per_lane;
   std::int64_t warps;   // a block
   std::int64_t stages;  // tiles of time in flight; rows that are read by lines always take 2
+  std::int64_t splits;  // of time; more than one costs a pass for the state that enters each
 
   static constexpr std::int64_t kStateLanes[] = {8, 16};
   static constexpr std::int64_t kChannelsPerLane[] = {1, 2};
   static constexpr std::int64_t kWarps[] = {4, 8};
   static constexpr std::int64_t kStages[] = {1, 2, 3, 4};
+  static constexpr std::int64_t kMaxSplits = 4096;
 };
 
 struct BackwardConfiguration {
@@ -48,6 +50,9 @@ RowPhase row_phase(const lrnnx_selective_scan_problem& problem);
 
 // Tiles of kSavedSteps steps that a row takes.
 std::int64_t time_tiles(const lrnnx_selective_scan_problem& problem);
+
+// Of a row whose forward is split so often: tiles of kSavedSteps that each split but the last takes.
+std::int64_t forward_split_tiles(const lrnnx_selective_scan_problem& problem, std::int64_t splits);
 
 // Blocks of so many channels that a batch and group takes.
 std::int64_t channel_blocks_of(const lrnnx_selective_scan_problem& problem, std::int64_t block_channels);

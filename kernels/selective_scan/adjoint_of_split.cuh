@@ -1,7 +1,7 @@
-// The adjoint that enters each time split of the backward from the right.
+// The adjoint that each time split of the backward hands on to its left.
 //
 // With few channels the backward splits time. adjoint_of_split runs the adjoint recurrence alone over each split, from
-// zero: it reads delta (or deltaA), dout, z and C only. adjoint_carry then joins the splits from the right.
+// zero: it reads delta (or deltaA), dout, z and C only. carry_over_splits then joins the splits from the right.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,11 @@ struct AdjointTensors {
 struct AdjointParameters {
   TimeTensor tensors[AdjointTensors::kCount];
   const float *A, *delta_bias;
-  const void* C;             // float if fixed
-  const float* dlast_state;  // (B, D, N); null: zero
+  const void* C;  // float if fixed
   // (B, splits, D, N) the adjoint leaving each split to the left, and the product of its transitions: if steps add,
   // as (B, splits, D) sums of them.
   float *adjoint, *product;
-  float* carry;  // (B, splits, D, N)
-  std::int64_t batch, dim;
+  std::int64_t dim;
   std::uint32_t seqlen, tiles;
   RowPhase phase;
   std::int32_t dstate, groups, channels_per_group, channel_blocks, splits, tiles_per_split, stage_bytes;
@@ -265,33 +263,6 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
         store_weight(p.adjoint, channel * p.dstate + n, adjoint[r][j]);
         if constexpr (!F::kStepsAdd) store_weight(p.product, channel * p.dstate + n, product[r][j]);
       }
-    }
-  }
-}
-
-// One thread a (batch, channel, state).
-template <class Discretization>
-__global__ void adjoint_carry(const __grid_constant__ AdjointParameters p) {
-  wait_for_predecessor();
-  using F = Discretization;
-  using T = typename F::Weight;
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const std::int64_t row = p.dim * p.dstate;
-  if (index >= p.batch * row) return;
-  const std::int64_t batch = index / row, weight = index % row;
-  const T omega = load_omega<F>(p.A, weight, true);
-  T carry = p.dlast_state != nullptr ? load_weight<T>(p.dlast_state, index) : from_real<T>(0.0f);
-  for (int split = p.splits - 1; split >= 0; --split) {
-    const std::int64_t here = batch * p.splits + split;
-    store_weight(p.carry, here * row + weight, carry);
-    if (split > 0) {
-      T product;
-      if constexpr (F::kStepsAdd) {
-        product = conj(F::transition(omega, p.product[here * p.dim + weight / p.dstate]));
-      } else {
-        product = load_weight<T>(p.product, here * row + weight);
-      }
-      carry = multiply_add(product, carry, load_weight<T>(p.adjoint, here * row + weight));
     }
   }
 }
