@@ -1,7 +1,9 @@
 // Times one launch on a CUDA stream: cold caches, and the host's launch overhead kept out of the interval.
 #include "harness/timing_cuda.h"
 
-#include <cuda_runtime.h>
+#ifdef LRNNX_WITH_CUDA
+
+#include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +14,7 @@
 #include "harness/cuda_check.h"
 #include "harness/profiler_range.h"
 #include "harness/timing.h"
+#include "harness/timing_gate.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -22,44 +25,6 @@ constexpr unsigned long long kBlockingLimitNs = 30'000'000'000ull;
 constexpr unsigned long long kClockNs = 10'000;
 // Of samples between two looks at the clock: short launches would take as long as these.
 constexpr double kClockEveryMs = 0.25;
-
-// Host memory that the device reads and writes while a kernel runs.
-struct Gate {
-  int released;
-  int expired;
-  long long clock_cycles, clock_ns;
-};
-
-__device__ unsigned long long global_nanoseconds() {
-  unsigned long long time;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(time));
-  return time;
-}
-
-// Holds the stream until the host releases it, so that everything queued behind starts back to back.
-__global__ void hold_stream(volatile Gate* gate, unsigned long long limit_ns) {
-  const unsigned long long begin = global_nanoseconds();
-  while (gate->released == 0) {
-    if (global_nanoseconds() - begin > limit_ns) {
-      gate->expired = 1;
-      __threadfence_system();
-      return;
-    }
-  }
-}
-
-// The clock of a multiprocessor while the device is as warm as the launch before left it: from step to step of the
-// global timer, which may be as long as a microsecond.
-__global__ void measure_clock(Gate* gate, unsigned long long duration_ns) {
-  const unsigned long long before_ns = global_nanoseconds();
-  unsigned long long begin_ns = before_ns;
-  while (begin_ns == before_ns) begin_ns = global_nanoseconds();
-  const long long begin = clock64();
-  unsigned long long now_ns = begin_ns;
-  while (now_ns - begin_ns < duration_ns) now_ns = global_nanoseconds();
-  gate->clock_cycles = clock64() - begin;
-  gate->clock_ns = static_cast<long long>(now_ns - begin_ns);
-}
 
 struct EventDeleter {
   void operator()(cudaEvent_t event) const { cudaEventDestroy(event); }
@@ -102,7 +67,7 @@ class CudaTimer final : public Timer {
     device_gate_ = static_cast<Gate*>(memory);
 
     // A kernel loaded for the first time while another one spins can wait for it for ever: load these now.
-    measure_clock<<<1, 1, 0, stream_>>>(device_gate_, 0);
+    queue_clock(stream_, device_gate_, 0);
     LRNNX_CUDA_CHECK(cudaGetLastError());
     LRNNX_CUDA_CHECK(cudaStreamSynchronize(stream_));
     sample([] {}, CacheState::cold, "timer");
@@ -120,7 +85,7 @@ class CudaTimer final : public Timer {
     *gate_ = {};
     // While it goes on, the rest is queued.
     if (cache == CacheState::cold) flush();
-    hold_stream<<<1, 1, 0, stream_>>>(device_gate_, kBlockingLimitNs);
+    queue_hold(stream_, device_gate_, kBlockingLimitNs);
     LRNNX_CUDA_CHECK(cudaGetLastError());
     try {
       const ProfilerRange range{name};
@@ -128,7 +93,7 @@ class CudaTimer final : public Timer {
       launch();
       LRNNX_CUDA_CHECK(cudaEventRecord(stop_.get(), stream_));
       if (looks_at_clock) {
-        measure_clock<<<1, 1, 0, stream_>>>(device_gate_, kClockNs);
+        queue_clock(stream_, device_gate_, kClockNs);
         LRNNX_CUDA_CHECK(cudaGetLastError());
       }
     } catch (...) {
@@ -219,3 +184,5 @@ std::unique_ptr<Timer> make_cuda_timer(void* stream) {
 }
 
 }  // namespace lrnnx::bench
+
+#endif
