@@ -196,13 +196,36 @@ TEST(Tuning, TheForwardSplitsTimeWhereChannelsAreFew) {
   EXPECT_EQ(choice(256, 4096), "lanes=8,channels=2,warps=4,stages=3,splits=32");
   EXPECT_EQ(choice(64, 4096), "lanes=16,channels=1,warps=4,stages=4,splits=32") << "no wave of blocks in spite of it";
   EXPECT_EQ(choice(256, 992), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too few steps";
-  EXPECT_EQ(choice(1024, 4096), "lanes=16,channels=1,warps=8,stages=4,splits=1") << "too many channels for them";
-  EXPECT_EQ(choice(1024, 8192), "lanes=8,channels=2,warps=4,stages=3,splits=16");
+  EXPECT_EQ(choice(1024, 4096), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too many channels for them";
+  EXPECT_EQ(choice(1024, 8192), "lanes=8,channels=2,warps=8,stages=2,splits=16");
   EXPECT_EQ(choice(2048, 65536), "lanes=16,channels=1,warps=8,stages=4,splits=1");
   EXPECT_EQ(choice(256, 65536, "splits=1"), "lanes=16,channels=1,warps=4,stages=4,splits=1")
       << "the rest is what it would be";
   EXPECT_EQ(choice(256, 320, "splits=4"), "lanes=16,channels=1,warps=4,stages=4,splits=3") << "of four tiles each";
   EXPECT_EQ(choice(256, 320, "splits=6"), "") << "tiles go in pairs";
+}
+
+TEST(Tuning, TheForwardsBlocksFillTheMultiprocessors) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.batch = 1, problem.dstate = 16, problem.seqlen = 512;
+  const auto choice = [&](int64_t dim) {
+    problem.dim = dim;
+    return chosen(problem, LRNNX_FORWARD, "");
+  };
+  const std::string narrow4 = "lanes=16,channels=1,warps=4,stages=4,splits=1",
+                    narrow8 = "lanes=16,channels=1,warps=8,stages=4,splits=1";
+  EXPECT_EQ(choice(1024), narrow4);
+  EXPECT_EQ(choice(2048), narrow8) << "nearly a round of them";
+  EXPECT_EQ(choice(3072), narrow4) << "nearly a round, three a multiprocessor";
+  EXPECT_EQ(choice(4096), narrow8) << "nearly two rounds, and of four warps little more than one";
+  EXPECT_EQ(choice(5120), narrow4);
+  EXPECT_EQ(choice(8192), "lanes=8,channels=2,warps=4,stages=3,splits=1");
+  EXPECT_EQ(choice(16384), "lanes=8,channels=2,warps=8,stages=2,splits=1");
+  problem.discretization = LRNNX_ZOH;
+  EXPECT_EQ(choice(4096), narrow4);
+  problem.dtype = LRNNX_C64;
+  EXPECT_EQ(choice(2048), narrow4);
+  EXPECT_EQ(choice(4096), "lanes=8,channels=1,warps=4,stages=3,splits=1");
 }
 
 TEST(Tuning, BlocksTakeChannelsWhoseRowsBeginAlikeWhereTheyAreFilled) {
