@@ -157,6 +157,11 @@ TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "warps=16"), "channels=1,warps=16,splits=1");
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1"), "channels=1,warps=16,splits=1");
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "lanes=8"), "lanes=8,channels=2,warps=8,stages=4,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "channels=2"), "lanes=8,channels=2,warps=8,stages=4,splits=1");
+  problem.dim = 8192;
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "lanes=16"), "lanes=16,channels=1,warps=4,stages=3,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "channels=1"), "lanes=16,channels=1,warps=4,stages=3,splits=1");
 }
 
 TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsIdle) {

@@ -212,14 +212,21 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   if (const lrnnx_status status = parse_configuration(problem, fields); status != LRNNX_OK) return status;
   if (configuration.splits == 0) configuration.splits = usual_splits(problem, device);
   ForwardConfiguration usual = usual_configuration(problem, device, configuration.splits);
+  const std::int64_t most_channels = most_channels_per_lane(problem);
+  // Real weights have one number of channels for each number of lanes.
+  const auto channels_of = [&](std::int64_t lanes) { return lanes == 8 ? most_channels : 1; };
+  const bool general = needs_general_kernel(problem);
+  if (!general && most_channels > 1 && configuration.state_lanes == 0 && configuration.channels_per_lane != 0)
+    usual.state_lanes = configuration.channels_per_lane == channels_of(8) ? 8 : 16;
+  if (!general)
+    usual.channels_per_lane =
+        channels_of(configuration.state_lanes != 0 ? configuration.state_lanes : usual.state_lanes);
   const auto usual_fields = fields_of(problem, usual);
   for (std::size_t i = 0; i < fields.size(); ++i) {
     if (*fields[i].value != 0) continue;
     *fields[i].value = fields[i].allowed.size() == 1 ? fields[i].allowed.front() : *usual_fields[i].value;
   }
-  const bool general = needs_general_kernel(problem);
-  if (!general &&
-      configuration.channels_per_lane != (configuration.state_lanes == 8 ? most_channels_per_lane(problem) : 1)) {
+  if (!general && configuration.channels_per_lane != channels_of(configuration.state_lanes)) {
     return fail(LRNNX_INVALID_ARGUMENT,
                 "configuration: no forward kernel has %s; there are lanes=8,channels=2 and lanes=16,channels=1",
                 to_string(configuration).c_str());
