@@ -157,11 +157,10 @@ TEST(Tuning, WhatIsLeftOpenFollowsFromTheRest) {
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "warps=16"), "channels=1,warps=16,splits=1");
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1"), "channels=1,warps=16,splits=1");
   EXPECT_EQ(chosen(problem, LRNNX_BACKWARD, "channels=1,warps=8"), "channels=1,warps=8,splits=1");
-  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "lanes=8"), "lanes=8,channels=2,warps=8,stages=4,splits=1");
-  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "channels=2"), "lanes=8,channels=2,warps=8,stages=4,splits=1");
-  problem.dim = 8192;
-  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "lanes=16"), "lanes=16,channels=1,warps=4,stages=3,splits=1");
-  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "channels=1"), "lanes=16,channels=1,warps=4,stages=3,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "lanes=8"), "lanes=8,channels=2,warps=8,stages=2,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "channels=2"), "lanes=8,channels=2,warps=8,stages=2,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "lanes=16"), "lanes=16,channels=1,warps=8,stages=2,splits=1");
+  EXPECT_EQ(chosen(problem, LRNNX_FORWARD, "channels=1"), "lanes=16,channels=1,warps=8,stages=2,splits=1");
 }
 
 TEST(Tuning, ALaneTakesOneChannelWhereBlocksOfTwoWouldLeaveMultiprocessorsIdle) {
@@ -208,6 +207,26 @@ TEST(Tuning, TheForwardSplitsTimeWhereChannelsAreFew) {
       << "the rest is what it would be";
   EXPECT_EQ(choice(256, 320, "splits=4"), "lanes=16,channels=1,warps=4,stages=4,splits=3") << "of four tiles each";
   EXPECT_EQ(choice(256, 320, "splits=6"), "") << "tiles go in pairs";
+}
+
+TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.batch = 1, problem.dstate = 16;
+  const auto choice = [&](int64_t dim, int64_t seqlen) {
+    problem.dim = dim, problem.seqlen = seqlen;
+    return chosen(problem, LRNNX_BACKWARD, "");
+  };
+  EXPECT_EQ(choice(64, 1024), "channels=1,warps=8,splits=16") << "of two tiles";
+  EXPECT_EQ(choice(256, 1024), "channels=1,warps=8,splits=16") << "once around the multiprocessors";
+  EXPECT_EQ(choice(256, 4096), "channels=2,warps=8,splits=32");
+  EXPECT_EQ(choice(1024, 2048), "channels=2,warps=8,splits=16") << "of four tiles, twice around";
+  EXPECT_EQ(choice(2048, 1024), "channels=2,warps=8,splits=8");
+  EXPECT_EQ(choice(4096, 1024), "channels=1,warps=8,splits=1") << "many channels, few tiles";
+  EXPECT_EQ(choice(256, 224), "channels=1,warps=8,splits=1") << "too few";
+  problem.dtype = LRNNX_C64;
+  EXPECT_EQ(choice(1024, 2048), "channels=1,warps=8,splits=8");
+  problem.dtype = LRNNX_F32, problem.dstate = 32;
+  EXPECT_EQ(choice(1024, 2048), "channels=1,warps=4,splits=6") << "three blocks a multiprocessor";
 }
 
 TEST(Tuning, TheForwardsBlocksFillTheMultiprocessors) {

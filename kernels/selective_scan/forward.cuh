@@ -361,7 +361,6 @@ __device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
     __syncwarp();
     if (!kAligned && time + Tile::kSteps < split_end) copy_lines(time + 2 * Tile::kSteps);
 
-    stage = stage + 1 == p.stages ? 0 : stage + 1;
     float4 y[R];
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) {
@@ -509,6 +508,7 @@ __device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
         store_lines(time);
       }
     }
+    stage = stage + 1 == p.stages ? 0 : stage + 1;
   }
   // Calls store(row of (.., D), n, state, product) for each of the lane's states.
   const auto for_each_state = [&](auto store) {

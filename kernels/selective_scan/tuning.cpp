@@ -255,18 +255,32 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     return last > 0 && last * 2 <= device.multiprocessors &&
            (blocks <= device.multiprocessors || channel_blocks_of(problem, 64) > 1);
   };
-  // Short sequences are not worth a second pass over the adjoint. Then one channel a lane is faster where its blocks,
-  // of which there are twice as many, fill what else would be idle (with many more blocks that matters less), and as
-  // long as every block has a multiprocessor of its own, unless updates take much work.
+  // With few channels the second pass over the adjoint is worth it for splits of four tiles that fill multiprocessors
+  // twice, and for splits of two tiles that fill them once. Two channels a lane are faster, but need splits enough.
+  const std::int64_t wide_blocks = blocks_of(problem, 64);
+  if (wide_blocks * 8 <= device.multiprocessors * 3 && tiles >= 8) {
+    const std::int64_t wide_splits = std::min(device.multiprocessors * 2 / wide_blocks, tiles / 4);
+    if (configuration.channels_per_lane == 2 && wide_blocks * wide_splits * 4 >= device.multiprocessors * 3) {
+      configuration.splits = wide_splits;
+    } else {
+      configuration.channels_per_lane = 1;
+      configuration.splits = std::max({std::int64_t{1}, std::min(device.multiprocessors / blocks(), tiles / 2),
+                                       std::min(device.multiprocessors * (general ? 3 : 2) / blocks(), tiles / 4)});
+    }
+  }
+  // Short sequences are else not worth that pass. Then one channel a lane is faster where its blocks, of which there
+  // are twice as many, fill what else would be idle (with many more blocks that matters less), and as long as every
+  // block has a multiprocessor of its own, unless updates take much work.
   const bool much_work = problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_BILINEAR;
   const bool fills_up = leaves_half_idle(blocks()) && blocks() < 3 * device.multiprocessors;
-  if (tiles < 64 && (fills_up || (blocks() <= device.multiprocessors && !much_work)))
+  if (configuration.splits == 1 && tiles < 64 && (fills_up || (blocks() <= device.multiprocessors && !much_work)))
     configuration.channels_per_lane = 1;
   const bool fills = !few_blocks();
-  if (!fills) {
+  if (configuration.splits == 1 && !fills) {
     configuration.splits =
         std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
   }
+  configuration.splits = std::min(configuration.splits, BackwardConfiguration::kMaxSplits);
   // What the problem leaves open follows from the rest.
   constexpr std::int64_t kOpen = 0;
   const std::int64_t usual_channels = configuration.channels_per_lane;
