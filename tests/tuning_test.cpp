@@ -221,6 +221,7 @@ TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
   EXPECT_EQ(choice(256, 4096), "channels=2,warps=8,splits=32");
   EXPECT_EQ(choice(1024, 2048), "channels=2,warps=8,splits=16") << "of four tiles, twice around";
   EXPECT_EQ(choice(2048, 1024), "channels=2,warps=8,splits=8");
+  EXPECT_EQ(choice(2048, 65536), "channels=2,warps=8,splits=16");
   EXPECT_EQ(choice(4096, 1024), "channels=1,warps=8,splits=1") << "many channels, few tiles";
   EXPECT_EQ(choice(256, 224), "channels=1,warps=8,splits=1") << "too few";
   problem.dtype = LRNNX_C64;

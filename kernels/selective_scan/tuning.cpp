@@ -256,16 +256,19 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
            (blocks <= device.multiprocessors || channel_blocks_of(problem, 64) > 1);
   };
   // With few channels the second pass over the adjoint is worth it for splits of four tiles that fill multiprocessors
-  // twice, and for splits of two tiles that fill them once. Two channels a lane are faster, but need splits enough.
+  // twice, of two tiles that fill them once, and of 32 tiles that fill them some times. Two channels a lane are faster,
+  // but need splits enough.
   const std::int64_t wide_blocks = blocks_of(problem, 64);
   if (wide_blocks * 8 <= device.multiprocessors * 3 && tiles >= 8) {
-    const std::int64_t wide_splits = std::min(device.multiprocessors * 2 / wide_blocks, tiles / 4);
+    const std::int64_t wide_splits = std::max(std::min(device.multiprocessors * 2 / wide_blocks, tiles / 4),
+                                              std::min(device.multiprocessors * 4 / wide_blocks, tiles / 32));
     if (configuration.channels_per_lane == 2 && wide_blocks * wide_splits * 4 >= device.multiprocessors * 3) {
       configuration.splits = wide_splits;
     } else {
       configuration.channels_per_lane = 1;
       configuration.splits = std::max({std::int64_t{1}, std::min(device.multiprocessors / blocks(), tiles / 2),
-                                       std::min(device.multiprocessors * (general ? 3 : 2) / blocks(), tiles / 4)});
+                                       std::min(device.multiprocessors * (general ? 3 : 2) / blocks(), tiles / 4),
+                                       std::min(device.multiprocessors * 4 / blocks(), tiles / 32)});
     }
   }
   // Short sequences are else not worth that pass. Then one channel a lane is faster where its blocks, of which there
