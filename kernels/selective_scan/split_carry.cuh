@@ -46,7 +46,9 @@ __global__ void carry_over_splits(const __grid_constant__ CarryParameters p) {
     } else {
       product = load_weight<T>(p.product, here * row + weight);
     }
-    carry = multiply_add(product, carry, load_weight<T>(p.part, here * row + weight));
+    // A carry of 0 adds nothing, also where the product has overflowed. What is no number has reached the part itself.
+    const T part_here = load_weight<T>(p.part, here * row + weight);
+    carry = is_zero(carry) ? part_here : multiply_add(product, carry, part_here);
   }
 }
 

@@ -13,6 +13,9 @@ constexpr int kParts = sizeof(T) / sizeof(float);
 template <class T>
 constexpr bool kIsComplex = kParts<T> == 2;
 
+__device__ __forceinline__ bool is_zero(float value) { return value == 0.0f; }
+__device__ __forceinline__ bool is_zero(Complex value) { return value.re == 0.0f && value.im == 0.0f; }
+
 // A complex tensor is float aligned only.
 template <class T>
 __device__ __forceinline__ T load_weight(const float* tensor, std::int64_t index) {
