@@ -124,11 +124,12 @@ struct BackwardLayout : BackwardTensors {
   static constexpr int kSumsOffset = kRingsOffset + (kGeneral ? 4 : 3) * kRingBytes;
   // The states at the start of each quad, where registers are short. Real ones lie in the stage of the next tile, each
   // warp's in its own rows, two quads a slot; what is copied there waits until the last block of quads has begun.
-  // Those kernels of halves that can keep them in registers spill less so.
-  static constexpr bool kOneStep = KernelUpdate<Discretization, kGeneral>::kOneStep;
-  static constexpr bool kStartsInStage = (kChannelsPerLane == 2 || (kRowKind == RowKind::shifted && kOneStep)) &&
-                                         kAligned && !kGeneral &&
-                                         (Discretization::kInput == InputFactor::per_state || !are_halves(kRowKind));
+  // Those kernels of halves that can keep them in registers spill less so; of one channel a lane, those of shifted
+  // rows.
+  static constexpr bool kIsShort =
+      kChannelsPerLane == 2 || (kRowKind == RowKind::shifted && KernelUpdate<Discretization, kGeneral>::kOneStep);
+  static constexpr bool kStartsInStage =
+      kIsShort && kAligned && !kGeneral && (Discretization::kInput == InputFactor::per_state || !are_halves(kRowKind));
   static constexpr bool kStartsInShared = kStartsInStage || (kIsComplex<Weight> && kAligned && !kGeneral);
   static constexpr int kStartBytes = kChannelsPerLane * kBackwardLaneStates * static_cast<int>(sizeof(Weight));
   static constexpr int kStartsOffset = kSumsOffset + 2 * kWarps * kSumBytes;

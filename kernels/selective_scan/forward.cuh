@@ -56,7 +56,7 @@ struct ForwardParameters {
 // Shared memory: for rows of any kind where they lie; the stages, at multiples of 256 bytes as swizzling wants, each
 // with B rows, C rows and, unless rows take lines, the slots of delta, u, z, deltaA (the last two if given); for lines
 // the rings of out, out_z, delta, u, z, deltaA and the slots of the transition's step, the input and, with deltaA, the
-// input's step; in the general kernel the states that a lane keeps between passes.
+// input's step; in the general kernel what a lane keeps between passes: the states and, for a split, their products.
 template <class Weight, RowKind kRowKind, int kStateLanes, int kChannelsPerLane, int kWarps, bool kGeneral>
 struct ForwardLayout : ForwardTensors {
   static constexpr bool kAligned = !take_lines(kRowKind);
@@ -510,7 +510,7 @@ __device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
     }
     stage = stage + 1 == p.stages ? 0 : stage + 1;
   }
-  // Calls store(row of (.., D), n, state, product) for each of the lane's states.
+  // Calls store(r, n, state, product) for each of the lane's states.
   const auto for_each_state = [&](auto store) {
     for (int pass = 0; pass < passes; ++pass) {
       if constexpr (kGeneral) recall_state(pass);
@@ -525,7 +525,7 @@ __device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
     }
   };
   if constexpr (kStateOnly) {
-    for_each_state([&](int r, int n, T state, T product) {
+    for_each_state([&](int r, int n, const T& state, const T& product) {
       store_weight(p.state, split_channel(r) * p.dstate + n, state);
       if (!F::kStepsAdd) store_weight(p.product, split_channel(r) * p.dstate + n, product);
     });
@@ -539,7 +539,7 @@ __device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
   } else {
     if constexpr (!kAligned) store_lines((split_end + Tile::kSteps - 1) / Tile::kSteps * Tile::kSteps);
     if (p.last_state != nullptr && split + 1 == p.splits) {
-      for_each_state([&](int r, int n, T state, T) {
+      for_each_state([&](int r, int n, const T& state, const T&) {
         store_weight(p.last_state, (batch * p.dim + channel(r)) * p.dstate + n, state);
       });
     }

@@ -98,11 +98,22 @@ inline lrnnx_status validate_strides(std::span<const lrnnx_tensor* const> tensor
   return LRNNX_OK;
 }
 
+// From what a kernel before it left of each split in `part` and `product`.
 template <class F, bool kReverse>
-lrnnx_status launch_carry(const CarryParameters& parameters, void* stream, const Device& device) {
-  const std::int64_t states = parameters.batch * parameters.dim * parameters.dstate;
-  return launch(carry_over_splits<F, kReverse>, "carry_over_splits", Sequence::follower, ceil_div(states, 128), 1, 128,
-                0, device, stream, parameters);
+lrnnx_status launch_carry(const lrnnx_selective_scan_problem& problem, const lrnnx_tensor& A,
+                          const lrnnx_tensor& initial, const float* part, const float* product, float* carry,
+                          std::int64_t splits, const Device& device, void* stream) {
+  const CarryParameters parameters = {.A = input(A),
+                                      .initial = input(initial),
+                                      .part = part,
+                                      .product = product,
+                                      .carry = carry,
+                                      .batch = problem.batch,
+                                      .dim = problem.dim,
+                                      .dstate = static_cast<std::int32_t>(problem.dstate),
+                                      .splits = static_cast<std::int32_t>(splits)};
+  return launch(carry_over_splits<F, kReverse>, "carry_over_splits", Sequence::follower,
+                ceil_div(problem.batch * problem.dim * problem.dstate, 128), 1, 128, 0, device, stream, parameters);
 }
 
 // With the parameters of the scan itself.
@@ -186,21 +197,13 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   if (workspace.splits > 1) {
     parameters.state = part(workspace.state);
     parameters.product = part(workspace.product);
-    if (const lrnnx_status status = launch_state_of_split<F, kRowKind, kGeneral>(problem, args, parameters, device);
-        status != LRNNX_OK)
-      return status;
-    const CarryParameters carry = {.A = input(args.A),
-                                   .initial = input(args.h0),
-                                   .part = parameters.state,
-                                   .product = parameters.product,
-                                   .carry = part(workspace.carry),
-                                   .batch = problem.batch,
-                                   .dim = problem.dim,
-                                   .dstate = parameters.dstate,
-                                   .splits = parameters.splits};
-    if (const lrnnx_status status = launch_carry<F, false>(carry, args.stream, device); status != LRNNX_OK)
-      return status;
-    parameters.initial = carry.carry;
+    lrnnx_status status = launch_state_of_split<F, kRowKind, kGeneral>(problem, args, parameters, device);
+    if (status != LRNNX_OK) return status;
+    float* const carry = part(workspace.carry);
+    status = launch_carry<F, false>(problem, args.A, args.h0, parameters.state, parameters.product, carry,
+                                    workspace.splits, device, args.stream);
+    if (status != LRNNX_OK) return status;
+    parameters.initial = carry;
   }
   return launch(selective_scan_forward<F, kRowKind, kStateLanes, kChannelsPerLane, kWarps, kGeneral>,
                 "selective_scan_forward", workspace.splits > 1 ? Sequence::follower : Sequence::first,
@@ -262,18 +265,10 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
                column_blocks * (workspace.splits - 1), 1, kWarps * 32,
                AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
     if (status != LRNNX_OK) return status;
-    const CarryParameters carries = {.A = input(args.A),
-                                     .initial = input(args.dlast_state),
-                                     .part = parameters.adjoint,
-                                     .product = parameters.product,
-                                     .carry = part(workspace.carry),
-                                     .batch = problem.batch,
-                                     .dim = problem.dim,
-                                     .dstate = parameters.dstate,
-                                     .splits = parameters.splits};
-    status = launch_carry<F, true>(carries, args.stream, device);
+    status = launch_carry<F, true>(problem, args.A, args.dlast_state, parameters.adjoint, parameters.product,
+                                   part(workspace.carry), workspace.splits, device, args.stream);
     if (status != LRNNX_OK) return status;
-    carry = carries.carry;
+    carry = part(workspace.carry);
   }
 
   const bool direct = workspace.channel_blocks == 1;
