@@ -68,12 +68,13 @@ std::vector<Key> keys_of(const lrnnx_selective_scan_problem& problem, lrnnx_dire
 }
 
 // What is chosen for the problem if its own configuration is `text`; empty if that is refused.
-std::string chosen(lrnnx_selective_scan_problem problem, lrnnx_direction direction, const std::string& text) {
+std::string chosen(lrnnx_selective_scan_problem problem, lrnnx_direction direction, const std::string& text,
+                   const Device& device = kH100) {
   problem.configuration = text.c_str();
   ForwardConfiguration forward{};
   BackwardConfiguration backward{};
-  if (direction == LRNNX_FORWARD) return configure(problem, kH100, forward) == LRNNX_OK ? to_string(forward) : "";
-  return configure(problem, kH100, backward) == LRNNX_OK ? to_string(backward) : "";
+  if (direction == LRNNX_FORWARD) return configure(problem, device, forward) == LRNNX_OK ? to_string(forward) : "";
+  return configure(problem, device, backward) == LRNNX_OK ? to_string(backward) : "";
 }
 
 std::string describe(const lrnnx_selective_scan_problem& p) {
@@ -212,9 +213,9 @@ TEST(Tuning, TheForwardSplitsTimeWhereChannelsAreFew) {
 TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
   lrnnx_selective_scan_problem problem = problems().front();
   problem.batch = 1, problem.dstate = 16;
-  const auto choice = [&](int64_t dim, int64_t seqlen) {
+  const auto choice = [&](int64_t dim, int64_t seqlen, const char* text = "") {
     problem.dim = dim, problem.seqlen = seqlen;
-    return chosen(problem, LRNNX_BACKWARD, "");
+    return chosen(problem, LRNNX_BACKWARD, text);
   };
   EXPECT_EQ(choice(64, 1024), "channels=1,warps=8,splits=16") << "of two tiles";
   EXPECT_EQ(choice(256, 1024), "channels=1,warps=8,splits=16") << "once around the multiprocessors";
@@ -224,10 +225,29 @@ TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
   EXPECT_EQ(choice(2048, 65536), "channels=2,warps=8,splits=16");
   EXPECT_EQ(choice(4096, 1024), "channels=1,warps=8,splits=1") << "many channels, few tiles";
   EXPECT_EQ(choice(256, 224), "channels=1,warps=8,splits=1") << "too few";
+  EXPECT_EQ(choice(256, 4096, "splits=1"), "channels=1,warps=8,splits=1") << "the rest is what it would be";
+  EXPECT_EQ(choice(256, 4096, "splits=16"), "channels=1,warps=8,splits=16") << "too few for two channels";
+  EXPECT_EQ(choice(256, 4096, "channels=1"), "channels=1,warps=8,splits=32");
   problem.dtype = LRNNX_C64;
   EXPECT_EQ(choice(1024, 2048), "channels=1,warps=8,splits=8");
   problem.dtype = LRNNX_F32, problem.dstate = 32;
   EXPECT_EQ(choice(1024, 2048), "channels=1,warps=4,splits=6") << "three blocks a multiprocessor";
+}
+
+TEST(Tuning, TheBackwardIsNotSplitWhereABlockCannotHoldAllStates) {
+  lrnnx_selective_scan_problem problem = problems().front();
+  problem.batch = 1, problem.dim = 256, problem.seqlen = 4096, problem.dtype = LRNNX_C64;
+  const auto splits = [&](int64_t dstate, std::int64_t shared_bytes) {
+    problem.dstate = dstate;
+    const std::string text =
+        chosen(problem, LRNNX_BACKWARD, "", {.multiprocessors = 132, .shared_bytes = shared_bytes});
+    return text.substr(text.rfind('=') + 1);
+  };
+  EXPECT_EQ(splits(256, 227 * 1024), "22");
+  EXPECT_EQ(splits(256, 163 * 1024), "1");
+  EXPECT_EQ(splits(192, 163 * 1024), "22");
+  EXPECT_EQ(splits(192, 99 * 1024), "1");
+  EXPECT_EQ(splits(16, 99 * 1024), splits(16, 227 * 1024));
 }
 
 TEST(Tuning, TheForwardsBlocksFillTheMultiprocessors) {

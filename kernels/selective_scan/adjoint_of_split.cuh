@@ -42,8 +42,9 @@ struct AdjointLayout : AdjointTensors {
 
   __host__ __device__ static int state_bytes(int states) { return states * States::kRowBytes; }
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
-  // Weights that a lane of the general kernel keeps for each of its states: the adjoint and the product.
-  static constexpr int kKept = 2;
+  // Weights that a lane of the general kernel keeps for each of its states: the adjoint, and a product that it needs.
+  template <class Discretization>
+  static constexpr int kKept = Discretization::kStepsAdd ? 1 : 2;
 };
 
 template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
@@ -146,14 +147,12 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
   }
   // Calls visit(i, part) for each float that the general kernel keeps between the passes.
   const auto for_each_kept = [&](int pass, auto visit) {
+    constexpr int kKept = Layout::template kKept<F>;
 #pragma unroll
-    for (int j = 0; j < J; ++j) {
-      T* const values[] = {&adjoint[0][j], &product[0][j]};
-#pragma unroll
-      for (int i = 0; i < Layout::kKept * kParts<T>; ++i) {
-        visit(kept[(((pass * J + j) * Layout::kKept) * kParts<T> + i) * threads],
-              part(*values[i / kParts<T>], i % kParts<T>));
-      }
+    for (int i = 0; i < J * kKept * kParts<T>; ++i) {
+      const int j = i / (kKept * kParts<T>);
+      T& value = i / kParts<T> % kKept == 0 ? adjoint[0][j] : product[0][j];
+      visit(kept[(pass * J * kKept * kParts<T> + i) * threads], part(value, i % kParts<T>));
     }
   };
   const auto keep = [&](int pass) { for_each_kept(pass, [](float& slot, float value) { slot = value; }); };

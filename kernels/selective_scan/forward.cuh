@@ -65,11 +65,16 @@ struct ForwardLayout : ForwardTensors {
   using Rows = RowsOf<kRowKind, kCount>;
   static constexpr int kRowsBytes = Rows::kSharedBytes;
 
-  __host__ __device__ static int state_bytes(int states) { return 2 * states * States::kRowBytes; }
+  // Of the rows of so many states in a stage: of B and, unless kStateOnly, of C.
+  template <bool kStateOnly>
+  __host__ __device__ static int state_bytes(int states) {
+    return (kStateOnly ? 1 : 2) * states * States::kRowBytes;
+  }
   static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
   static constexpr int kRingBytes = Tile::ring_bytes(kWarps);
+  template <bool kStateOnly>
   __host__ __device__ static int stage_bytes(int states, int inputs) {
-    const int bytes = state_bytes(states) + (kAligned ? inputs * kSlotBytes : 0);
+    const int bytes = state_bytes<kStateOnly>(states) + (kAligned ? inputs * kSlotBytes : 0);
     return (bytes + 255) / 256 * 256;
   }
   __host__ __device__ static int rings_offset(int stages, int stage_bytes) { return kRowsBytes + stages * stage_bytes; }
@@ -126,7 +131,7 @@ __device__ __forceinline__ void scan_forward(const ForwardParameters& p) {
   const std::uint32_t split_begin = split * p.split_steps, split_end = min(split_begin + p.split_steps, steps);
 
   const int passes = kGeneral ? (p.dstate + kStatesPerPass - 1) / kStatesPerPass : 1;
-  const int state_bytes = Layout::state_bytes(passes * kStatesPerPass);
+  const int state_bytes = Layout::template state_bytes<kStateOnly>(passes * kStatesPerPass);
   const bool has_z = p.tensors[Layout::kZ].data != nullptr,
              has_deltaA = kGeneral && p.tensors[Layout::kDeltaA].data != nullptr;
   std::int64_t group_row = static_cast<std::int64_t>(place.batch_group) * p.dstate * p.seqlen - lead;

@@ -128,7 +128,7 @@ lrnnx_status launch_state_of_split(const lrnnx_selective_scan_problem& problem,
   const int passes = static_cast<int>(ceil_div(problem.dstate, kStatesPerPass)),
             inputs = args.deltaA.data != nullptr ? 3 : 2;
   if (Layout::kAligned && !kGeneral) parameters.stages = 3;
-  parameters.stage_bytes = Layout::stage_bytes(passes * kStatesPerPass, inputs);
+  parameters.stage_bytes = Layout::template stage_bytes<true>(passes * kStatesPerPass, inputs);
   parameters.channel_blocks =
       static_cast<std::int32_t>(channel_blocks_of(problem, kSplitWarps * Layout::Tile::kWarpChannels));
   const std::int64_t kept_bytes = kGeneral
@@ -150,7 +150,7 @@ lrnnx_status launch_forward(const lrnnx_selective_scan_problem& problem, const l
   const std::int64_t passes = ceil_div(problem.dstate, kStatesPerPass);
   const bool has_z = args.z.data != nullptr, has_deltaA = args.deltaA.data != nullptr;
   const int inputs = 2 + has_z + has_deltaA;
-  const int stage_bytes = Layout::stage_bytes(static_cast<int>(passes) * kStatesPerPass, inputs);
+  const int stage_bytes = Layout::template stage_bytes<false>(static_cast<int>(passes) * kStatesPerPass, inputs);
   const RowPhase phase = row_phase(problem);
   const std::int64_t channels_per_group = problem.dim / problem.groups;
   const std::int64_t channel_blocks = channel_blocks_of(problem, kWarps * Tile::kWarpChannels);
@@ -257,9 +257,10 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .softplus = softplus,
         .bf16 = bf16,
     };
-    const std::int64_t kept_bytes = kGeneral ? workspace.passes * kBackwardLaneStates * AdjointLayout::kKept * kWarps *
-                                                   32 * static_cast<int>(sizeof(typename F::Weight))
-                                             : 0;
+    const std::int64_t kept_bytes = kGeneral
+                                        ? workspace.passes * kBackwardLaneStates * AdjointLayout::template kKept<F> *
+                                              kWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
+                                        : 0;
     lrnnx_status status =
         launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split", Sequence::first,
                column_blocks * (workspace.splits - 1), 1, kWarps * 32,

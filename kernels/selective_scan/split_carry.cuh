@@ -23,6 +23,10 @@ struct CarryParameters {
   std::int32_t dstate, splits;
 };
 
+// Splits that a thread loads together: the latency of memory is most of this kernel's time.
+template <class T>
+constexpr int kSplitsAhead = 16 / kParts<T>;
+
 // One thread a (batch, channel, state).
 template <class Discretization, bool kReverse>
 __global__ void carry_over_splits(const __grid_constant__ CarryParameters p) {
@@ -32,24 +36,41 @@ __global__ void carry_over_splits(const __grid_constant__ CarryParameters p) {
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const std::int64_t row = p.dim * p.dstate;
   if (index >= p.batch * row) return;
-  const std::int64_t batch = index / row, weight = index % row;
+  const std::int64_t batch = index / row, weight = index % row, channel = weight / p.dstate;
   const T omega = load_omega<F>(p.A, weight, true);
+  const auto split_of = [&](int i) { return batch * p.splits + (kReverse ? p.splits - 1 - i : i); };
   T carry = p.initial != nullptr ? load_weight<T>(p.initial, index) : from_real<T>(0.0f);
-  for (int i = 0; i < p.splits; ++i) {
-    const std::int64_t here = batch * p.splits + (kReverse ? p.splits - 1 - i : i);
-    store_weight(p.carry, here * row + weight, carry);
-    if (i + 1 == p.splits) break;
-    T product;
-    if constexpr (F::kStepsAdd) {
-      product = F::transition(omega, p.product[here * p.dim + weight / p.dstate]);
-      if constexpr (kReverse) product = conj(product);
-    } else {
-      product = load_weight<T>(p.product, here * row + weight);
+  const int last = p.splits - 1;  // hands nothing on
+  for (int first = 0; first < last; first += kSplitsAhead<T>) {
+    T part[kSplitsAhead<T>], transition[kSplitsAhead<T>];
+#pragma unroll
+    for (int i = 0; i < kSplitsAhead<T>; ++i) {
+      const std::int64_t split = split_of(min(first + i, last - 1));
+      part[i] = load_weight<T>(p.part, split * row + weight);
+      if constexpr (F::kStepsAdd) {
+        // Of half the steps, to be applied twice: that of all may overflow where what it does to a small carry does
+        // not.
+        transition[i] = F::transition(omega, 0.5f * p.product[split * p.dim + channel]);
+        if constexpr (kReverse) transition[i] = conj(transition[i]);
+      } else {
+        transition[i] = load_weight<T>(p.product, split * row + weight);
+      }
     }
-    // A carry of 0 adds nothing, also where the product has overflowed. What is no number has reached the part itself.
-    const T part_here = load_weight<T>(p.part, here * row + weight);
-    carry = is_zero(carry) ? part_here : multiply_add(product, carry, part_here);
+#pragma unroll
+    for (int i = 0; i < kSplitsAhead<T>; ++i) {
+      if (first + i >= last) break;
+      store_weight(p.carry, split_of(first + i) * row + weight, carry);
+      // A carry of 0 adds nothing, also where the transition has overflowed. What is no number has reached the part
+      // itself.
+      if (is_zero(carry)) {
+        carry = part[i];
+      } else {
+        if constexpr (F::kStepsAdd) carry = carry * transition[i];
+        carry = multiply_add(transition[i], carry, part[i]);
+      }
+    }
   }
+  store_weight(p.carry, split_of(last) * row + weight, carry);
 }
 
 }  // namespace lrnnx::cuda

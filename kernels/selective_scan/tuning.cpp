@@ -113,6 +113,18 @@ std::array<ConfigurationField, 3> fields_of(const lrnnx_selective_scan_problem& 
             .why = " for this seqlen"}}};
 }
 
+// Whether a block of this device holds what adjoint_of_split keeps of all states at once: two tiles of C, an adjoint
+// and a product. Else the backward is not split; its own kernel, which holds 16 states, has room, and so has
+// state_of_split where the forward has.
+bool holds_adjoint_of_split(const lrnnx_selective_scan_problem& problem, const Device& device) {
+  if (!needs_general_kernel(problem)) return true;
+  constexpr std::int64_t kWeights = 2 * kSavedSteps + 2 * 16;  // of a state, with the 16 channels of a block
+  constexpr std::int64_t kRows = 16 * 1024;                    // of delta, dout and z, at most
+  const std::int64_t weight_bytes = problem.dtype == LRNNX_C64 ? 8 : 4;
+  return ceil_div(problem.dstate, kStatesPerPass) * kStatesPerPass * kWeights * weight_bytes + kRows <=
+         device.shared_bytes;
+}
+
 // Splits of the forward's time. They cost a pass over the steps for the state alone, some two thirds of the forward,
 // and two launches; the more steps there are, the more channels still gain.
 std::int64_t usual_splits(const lrnnx_selective_scan_problem& problem, const Device& device) {
@@ -159,6 +171,72 @@ ForwardConfiguration usual_configuration(const lrnnx_selective_scan_problem& pro
   if (blocks_of(problem, 32 * most_channels) * splits * 2 < multiprocessors * 3)
     return {.state_lanes = 8, .channels_per_lane = most_channels, .warps = 4, .stages = 3, .splits = splits};
   return {.state_lanes = 8, .channels_per_lane = most_channels, .warps = 8, .stages = 2, .splits = splits};
+}
+
+// The backward's configuration from what is given of it; 0: left open.
+BackwardConfiguration completed(const lrnnx_selective_scan_problem& problem, const Device& device,
+                                const BackwardConfiguration& given) {
+  const bool general = needs_general_kernel(problem);
+  const std::int64_t tiles = time_tiles(problem), multiprocessors = device.multiprocessors;
+  const auto blocks_with = [&](std::int64_t channels) { return blocks_of(problem, 4 * channels * (general ? 4 : 8)); };
+  // Input factors with an exponential of their own leave no registers for two channels.
+  const bool one_channel =
+      general || given.warps == 16 || takes_lines(problem) || problem.discretization == LRNNX_RGLRU;
+  const bool open_channels = given.channels_per_lane == 0, open_splits = given.splits == 0;
+  std::int64_t channels = !open_channels ? given.channels_per_lane : one_channel ? 1 : most_channels_per_lane(problem);
+  std::int64_t splits = open_splits ? 1 : given.splits;
+  // Whether the last round of blocks takes at most half of the multiprocessors. Blocks of half the size then finish
+  // sooner, unless theirs would be the first sums that a second kernel has to add up.
+  const auto leaves_half_idle = [&](std::int64_t blocks) {
+    const std::int64_t last = blocks % multiprocessors;
+    return last > 0 && last * 2 <= multiprocessors && (blocks <= multiprocessors || channel_blocks_of(problem, 64) > 1);
+  };
+  const bool may_split = holds_adjoint_of_split(problem, device);
+  const std::int64_t wide_blocks = blocks_of(problem, 64);
+  const bool few_channels = wide_blocks * 8 <= multiprocessors * 3 && tiles >= 8;
+  if (open_splits ? few_channels && may_split : splits > 1) {
+    // The second pass over the adjoint is worth it for splits of four tiles that fill multiprocessors twice, of two
+    // tiles that fill them once, and of 32 tiles that fill them some times. Two channels a lane are faster, but need
+    // splits enough.
+    const std::int64_t wide_splits = open_splits ? std::max(std::min(multiprocessors * 2 / wide_blocks, tiles / 4),
+                                                            std::min(multiprocessors * 4 / wide_blocks, tiles / 32))
+                                                 : splits;
+    if (open_channels && wide_blocks * wide_splits * 4 < multiprocessors * 3) channels = 1;
+    const std::int64_t blocks = blocks_with(channels);
+    if (open_splits) {
+      splits = channels == 2 ? wide_splits
+                             : std::max({std::int64_t{1}, std::min(multiprocessors / blocks, tiles / 2),
+                                         std::min(multiprocessors * (general ? 3 : 2) / blocks, tiles / 4),
+                                         std::min(multiprocessors * 4 / blocks, tiles / 32)});
+    }
+  } else if (open_channels && (tiles < 64 || !open_splits)) {
+    // Short sequences are not worth that pass. Without it, one channel a lane is faster where its blocks, of which
+    // there are twice as many, fill what else would be idle (with many more blocks that matters less), and as long as
+    // every block has a multiprocessor of its own, unless updates take much work.
+    const bool much_work = problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_BILINEAR;
+    const std::int64_t blocks = blocks_with(channels);
+    const bool fills_up = leaves_half_idle(blocks) && blocks < 3 * multiprocessors;
+    if (fills_up || (blocks <= multiprocessors && !much_work)) channels = 1;
+  }
+  const std::int64_t blocks = blocks_with(channels);
+  const bool fills = blocks * 2 >= multiprocessors * 3;  // two blocks of 8 warps a multiprocessor
+  if (open_splits && splits == 1 && !fills && may_split)
+    splits = std::clamp<std::int64_t>(multiprocessors * 4 / blocks, 1, std::max<std::int64_t>(tiles / 32, 1));
+  splits = std::min(splits, BackwardConfiguration::kMaxSplits);
+  // As many as there are: all but the last take the same number of tiles.
+  splits = ceil_div(tiles, ceil_div(tiles, splits));
+
+  std::int64_t warps = given.warps;
+  if (warps == 0 && general) warps = 4;
+  if (warps == 0) {
+    // Blocks of twice the channels leave half as many sums to be added up. Lines are slower by them, and take them only
+    // where short rows fill their last tile so little that the sums would take a fifth of the memory.
+    const bool pairs_up = wide_blocks * 2 == blocks_of(problem, 32);
+    const bool pays = takes_lines(problem) ? tiles * 32 * 10 > problem.seqlen * 11 : !is_half(problem.dtype);
+    const bool idles = leaves_half_idle(wide_blocks) && wide_blocks < 8 * multiprocessors;
+    warps = channels == 1 && fills && pairs_up && pays && !idles ? 16 : 8;
+  }
+  return {.channels_per_lane = channels, .warps = warps, .splits = splits};
 }
 
 }  // namespace
@@ -211,6 +289,8 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
   const auto fields = fields_of(problem, configuration);
   if (const lrnnx_status status = parse_configuration(problem, fields); status != LRNNX_OK) return status;
   if (configuration.splits == 0) configuration.splits = usual_splits(problem, device);
+  // As many as there are: all but the last take the same number of tiles.
+  configuration.splits = ceil_div(time_tiles(problem), forward_split_tiles(problem, configuration.splits));
   ForwardConfiguration usual = usual_configuration(problem, device, configuration.splits);
   const std::int64_t most_channels = most_channels_per_lane(problem);
   // Real weights have one number of channels for each number of lanes.
@@ -231,83 +311,23 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
                 "configuration: no forward kernel has %s; there are lanes=8,channels=2 and lanes=16,channels=1",
                 to_string(configuration).c_str());
   }
-  // As many as there are: all but the last take the same number of tiles.
-  configuration.splits = ceil_div(time_tiles(problem), forward_split_tiles(problem, configuration.splits));
   return validate_size(problem, blocks_of(problem, 32 / configuration.state_lanes * configuration.channels_per_lane *
                                                        configuration.warps));
 }
 
 lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device& device,
                        BackwardConfiguration& configuration) {
-  const bool general = needs_general_kernel(problem);
-  const std::int64_t tiles = time_tiles(problem);
-  configuration = {.channels_per_lane = general ? 1 : most_channels_per_lane(problem), .warps = 8, .splits = 1};
-  if (general) configuration.warps = 4;
-  const auto blocks = [&] { return blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps); };
-  // Two blocks of 8 warps a multiprocessor fill it.
-  const auto few_blocks = [&] { return blocks() * 2 < device.multiprocessors * 3; };
-  // Input factors with an exponential of their own leave no registers for two channels.
-  if (takes_lines(problem) || problem.discretization == LRNNX_RGLRU) configuration.channels_per_lane = 1;
-  // Whether the last round of blocks takes at most half of the multiprocessors. Blocks of half the size then finish
-  // sooner, unless theirs would be the first sums that a second kernel has to add up.
-  const auto leaves_half_idle = [&](std::int64_t blocks) {
-    const std::int64_t last = blocks % device.multiprocessors;
-    return last > 0 && last * 2 <= device.multiprocessors &&
-           (blocks <= device.multiprocessors || channel_blocks_of(problem, 64) > 1);
-  };
-  // With few channels the second pass over the adjoint is worth it for splits of four tiles that fill multiprocessors
-  // twice, of two tiles that fill them once, and of 32 tiles that fill them some times. Two channels a lane are faster,
-  // but need splits enough.
-  const std::int64_t wide_blocks = blocks_of(problem, 64);
-  if (wide_blocks * 8 <= device.multiprocessors * 3 && tiles >= 8) {
-    const std::int64_t wide_splits = std::max(std::min(device.multiprocessors * 2 / wide_blocks, tiles / 4),
-                                              std::min(device.multiprocessors * 4 / wide_blocks, tiles / 32));
-    if (configuration.channels_per_lane == 2 && wide_blocks * wide_splits * 4 >= device.multiprocessors * 3) {
-      configuration.splits = wide_splits;
-    } else {
-      configuration.channels_per_lane = 1;
-      configuration.splits = std::max({std::int64_t{1}, std::min(device.multiprocessors / blocks(), tiles / 2),
-                                       std::min(device.multiprocessors * (general ? 3 : 2) / blocks(), tiles / 4),
-                                       std::min(device.multiprocessors * 4 / blocks(), tiles / 32)});
-    }
-  }
-  // Short sequences are else not worth that pass. Then one channel a lane is faster where its blocks, of which there
-  // are twice as many, fill what else would be idle (with many more blocks that matters less), and as long as every
-  // block has a multiprocessor of its own, unless updates take much work.
-  const bool much_work = problem.discretization == LRNNX_ZOH || problem.discretization == LRNNX_BILINEAR;
-  const bool fills_up = leaves_half_idle(blocks()) && blocks() < 3 * device.multiprocessors;
-  if (configuration.splits == 1 && tiles < 64 && (fills_up || (blocks() <= device.multiprocessors && !much_work)))
-    configuration.channels_per_lane = 1;
-  const bool fills = !few_blocks();
-  if (configuration.splits == 1 && !fills) {
-    configuration.splits =
-        std::clamp<std::int64_t>(device.multiprocessors * 4 / blocks(), 1, std::max<std::int64_t>(tiles / 32, 1));
-  }
-  configuration.splits = std::min(configuration.splits, BackwardConfiguration::kMaxSplits);
-  // What the problem leaves open follows from the rest.
-  constexpr std::int64_t kOpen = 0;
-  const std::int64_t usual_channels = configuration.channels_per_lane;
-  if (!general) configuration.channels_per_lane = configuration.warps = kOpen;
+  configuration = {};  // 0: left open
   if (const lrnnx_status status = parse_configuration(problem, fields_of(problem, configuration)); status != LRNNX_OK)
     return status;
-  if (configuration.channels_per_lane == kOpen)
-    configuration.channels_per_lane = configuration.warps == 16 ? 1 : usual_channels;
-  if (configuration.warps == kOpen) {
-    // Blocks of twice the channels leave half as many sums to be added up. Lines are slower by them, and take them only
-    // where short rows fill their last tile so little that the sums would take a fifth of the memory.
-    const bool pairs_up = blocks_of(problem, 64) * 2 == blocks_of(problem, 32);
-    const bool pays = takes_lines(problem) ? tiles * 32 * 10 > problem.seqlen * 11 : !is_half(problem.dtype);
-    const bool idles = leaves_half_idle(blocks_of(problem, 64)) && blocks_of(problem, 64) < 8 * device.multiprocessors;
-    configuration.warps = configuration.channels_per_lane == 1 && fills && pairs_up && pays && !idles ? 16 : 8;
-  }
+  configuration = completed(problem, device, configuration);
   if (configuration.channels_per_lane == 2 && configuration.warps == 16) {
     return fail(LRNNX_INVALID_ARGUMENT,
                 "configuration: no backward kernel has %s; there are channels=2,warps=8 and channels=1,warps=16",
                 to_string(configuration).c_str());
   }
-  // As many as there are: all but the last take the same number of tiles.
-  configuration.splits = ceil_div(tiles, ceil_div(tiles, configuration.splits));
-  return validate_size(problem, blocks() * configuration.splits);
+  return validate_size(
+      problem, blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps) * configuration.splits);
 }
 
 std::string configuration_keys(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction) {

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -150,6 +151,52 @@ TEST_F(Emulated, TheBackwardMayHaveOtherStridesThanTheForward) {
   }
   for (size_t i = 0; i < dA[0].size(); ++i) EXPECT_NEAR(dA[0][i], dA[1][i], 1e-5f + 1e-5f * std::abs(dA[0][i])) << i;
   for (size_t i = 0; i < dB[0].size(); ++i) EXPECT_NEAR(dB[0][i], dB[1][i], 1e-5f + 1e-5f * std::abs(dB[0][i])) << i;
+}
+
+// A part of time may grow a state by more than a float holds; what enters it may be nothing, or so little that the
+// state it leaves is a number.
+TEST_F(Emulated, APartOfTimeThatGrowsBeyondFloatsIsCarriedOver) {
+  constexpr int64_t L = 512, N = 2, part = 128;
+  for (const float entering : {0.0f, 1e-30f}) {
+    std::vector<float> u(L, 1), delta(L, 0.01f);
+    std::fill_n(u.begin(), 2 * part, 0.0f);
+    std::fill_n(delta.begin() + part, part, 1.0f);  // by exp(128)
+    u[part - 1] = entering;
+    std::vector<float> A(N, 1), B(N * L, 1), C = B, out[2] = {std::vector<float>(L), std::vector<float>(L)};
+    for (const int split : {0, 1}) {
+      const lrnnx_selective_scan_problem problem = {.discretization = LRNNX_MAMBA,
+                                                    .dtype = LRNNX_F32,
+                                                    .backend = LRNNX_CPU,
+                                                    .options = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C,
+                                                    .batch = 1,
+                                                    .dim = 1,
+                                                    .seqlen = L,
+                                                    .dstate = N,
+                                                    .groups = 1,
+                                                    .configuration = split ? "splits=4" : "splits=1"};
+      lrnnx_memory memory;
+      ASSERT_EQ(function<decltype(lrnnx_selective_scan_memory)>("lrnnx_selective_scan_memory")(&problem, LRNNX_FORWARD,
+                                                                                               &memory),
+                LRNNX_OK);
+      const std::unique_ptr<void, decltype(&std::free)> workspace(
+          std::aligned_alloc(256, static_cast<size_t>(memory.workspace_bytes + 256) / 256 * 256), &std::free);
+      lrnnx_selective_scan_forward_args args{};
+      args.u = {u.data(), L, 0, 0};
+      args.delta = {delta.data(), L, 0, 0};
+      args.A = {A.data(), N, 0, 0};
+      args.B = {B.data(), N * L, 0, 0};
+      args.C = {C.data(), N * L, 0, 0};
+      args.out = {out[split].data(), L, 0, 0};
+      args.workspace = workspace.get();
+      args.workspace_bytes = memory.workspace_bytes;
+      ASSERT_EQ(function<decltype(lrnnx_selective_scan_forward)>("lrnnx_selective_scan_forward")(&problem, &args),
+                LRNNX_OK);
+    }
+    for (size_t t = 0; t < L; ++t) {
+      ASSERT_TRUE(std::isfinite(out[0][t])) << entering << ", step " << t;
+      ASSERT_NEAR(out[1][t], out[0][t], 1e-4f * std::abs(out[0][t])) << entering << ", step " << t;
+    }
+  }
 }
 
 }  // namespace
