@@ -197,11 +197,12 @@ TEST(Tuning, TheForwardSplitsTimeWhereChannelsAreFew) {
     problem.dim = dim, problem.seqlen = seqlen;
     return chosen(problem, LRNNX_FORWARD, text);
   };
-  EXPECT_EQ(choice(256, 65536), "lanes=8,channels=2,warps=8,stages=2,splits=128");
+  EXPECT_EQ(choice(256, 65536), "lanes=8,channels=2,warps=8,stages=2,splits=64");
   EXPECT_EQ(choice(256, 4096), "lanes=8,channels=2,warps=4,stages=3,splits=32");
-  EXPECT_EQ(choice(64, 4096), "lanes=16,channels=1,warps=4,stages=4,splits=32") << "no wave of blocks in spite of it";
-  EXPECT_EQ(choice(256, 992), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too few steps";
-  EXPECT_EQ(choice(1024, 4096), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too many channels for them";
+  EXPECT_EQ(choice(64, 4096), "lanes=16,channels=1,warps=4,stages=4,splits=64") << "of two tiles, once around";
+  EXPECT_EQ(choice(64, 512), "lanes=16,channels=1,warps=4,stages=4,splits=8");
+  EXPECT_EQ(choice(256, 992), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too few steps for so many channels";
+  EXPECT_EQ(choice(1024, 2048), "lanes=16,channels=1,warps=4,stages=4,splits=1") << "too many channels for them";
   EXPECT_EQ(choice(1024, 8192), "lanes=8,channels=2,warps=8,stages=2,splits=16");
   EXPECT_EQ(choice(2048, 65536), "lanes=16,channels=1,warps=8,stages=4,splits=1");
   EXPECT_EQ(choice(256, 65536, "splits=1"), "lanes=16,channels=1,warps=4,stages=4,splits=1")
@@ -217,14 +218,15 @@ TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
     problem.dim = dim, problem.seqlen = seqlen;
     return chosen(problem, LRNNX_BACKWARD, text);
   };
-  EXPECT_EQ(choice(64, 1024), "channels=1,warps=8,splits=16") << "of two tiles";
+  EXPECT_EQ(choice(64, 1024), "channels=1,warps=8,splits=32") << "of one tile";
   EXPECT_EQ(choice(256, 1024), "channels=1,warps=8,splits=16") << "once around the multiprocessors";
   EXPECT_EQ(choice(256, 4096), "channels=2,warps=8,splits=32");
   EXPECT_EQ(choice(1024, 2048), "channels=2,warps=8,splits=16") << "of four tiles, twice around";
   EXPECT_EQ(choice(2048, 1024), "channels=2,warps=8,splits=8");
   EXPECT_EQ(choice(2048, 65536), "channels=2,warps=8,splits=16");
   EXPECT_EQ(choice(4096, 1024), "channels=1,warps=8,splits=1") << "many channels, few tiles";
-  EXPECT_EQ(choice(256, 224), "channels=1,warps=8,splits=1") << "too few";
+  EXPECT_EQ(choice(256, 96), "channels=1,warps=8,splits=1") << "too few";
+  EXPECT_EQ(choice(256, 4095), "channels=2,warps=8,splits=33") << "of four tiles too, the last of one";
   EXPECT_EQ(choice(256, 4096, "splits=1"), "channels=1,warps=8,splits=1") << "the rest is what it would be";
   EXPECT_EQ(choice(256, 4096, "splits=16"), "channels=1,warps=8,splits=16") << "too few for two channels";
   EXPECT_EQ(choice(256, 4096, "channels=1"), "channels=1,warps=8,splits=32");
@@ -243,9 +245,9 @@ TEST(Tuning, TheBackwardIsNotSplitWhereABlockCannotHoldAllStates) {
         chosen(problem, LRNNX_BACKWARD, "", {.multiprocessors = 132, .shared_bytes = shared_bytes});
     return text.substr(text.rfind('=') + 1);
   };
-  EXPECT_EQ(splits(256, 227 * 1024), "22");
+  EXPECT_EQ(splits(256, 227 * 1024), "26");
   EXPECT_EQ(splits(256, 163 * 1024), "1");
-  EXPECT_EQ(splits(192, 163 * 1024), "22");
+  EXPECT_EQ(splits(192, 163 * 1024), "26");
   EXPECT_EQ(splits(192, 99 * 1024), "1");
   EXPECT_EQ(splits(16, 99 * 1024), splits(16, 227 * 1024));
 }

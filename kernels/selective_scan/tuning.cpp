@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <span>
 
 #include "common/error.h"
@@ -125,27 +126,48 @@ bool holds_adjoint_of_split(const lrnnx_selective_scan_problem& problem, const D
          device.shared_bytes;
 }
 
+// Splits of at least so many tiles, and so many that their blocks fill the multiprocessors so often.
+struct SplitRule {
+  std::int64_t tiles, rounds;
+};
+
+// The most splits that one of the rules has, or, as all take the same number of `unit` tiles, what is next to it.
+std::int64_t splits_by(std::initializer_list<SplitRule> rules, std::int64_t tiles, std::int64_t blocks,
+                       const Device& device, std::int64_t unit, std::int64_t most) {
+  std::int64_t splits = 1;
+  for (const SplitRule& rule : rules)
+    splits = std::max(splits, std::min(tiles / rule.tiles, device.multiprocessors * rule.rounds / blocks));
+  const std::int64_t units = ceil_div(tiles, unit);
+  const std::int64_t each = std::max<std::int64_t>((units + splits / 2) / splits, 1);
+  return std::min(ceil_div(units, each), most);
+}
+
 // Splits of the forward's time. They cost a pass over the steps for the state alone, some two thirds of the forward,
-// and two launches; the more steps there are, the more channels still gain.
+// and two launches.
 std::int64_t usual_splits(const lrnnx_selective_scan_problem& problem, const Device& device) {
   const bool general = needs_general_kernel(problem);
   // Blocks of state_of_split, of 4 warps each.
   const std::int64_t blocks = blocks_of(problem, general ? 16 : 16 * most_channels_per_lane(problem));
   const std::int64_t tiles = time_tiles(problem);
-  // In 32nds of the multiprocessors. The general kernels' chain of steps is long without; where an update is most of
-  // the work, as in zoh, that pass costs nearly as much as the forward.
-  const std::int64_t most_blocks = general                               ? 20
-                                   : problem.dtype == LRNNX_C64          ? (tiles < 64    ? 4
-                                                                            : tiles < 256 ? 8
-                                                                                          : 12)
-                                   : problem.discretization == LRNNX_ZOH ? (tiles < 128 ? 4 : 6)
-                                                                         : (tiles < 64    ? 3
-                                                                            : tiles < 256 ? 6
-                                                                                          : 12);
-  if (tiles < 32 || blocks * 32 > most_blocks * device.multiprocessors) return 1;
-  // Two blocks a multiprocessor are worth splits of 4 tiles, some waves of them splits of 16.
-  return std::max(std::min(tiles / 4, device.multiprocessors * 2 / blocks),
-                  std::min({tiles / 16, device.multiprocessors * 8 / blocks, ForwardConfiguration::kMaxSplits}));
+  // In 32nds of the multiprocessors; the more steps there are, the more channels still gain. Most does the general
+  // kernel, whose chain of steps is long; least zoh, for which that pass takes nearly as much time as the forward.
+  std::int64_t most_blocks = 0;
+  if (general) {
+    most_blocks = tiles < (problem.dstate > kStatesPerPass ? 8 : 32) ? 0 : tiles < 64 ? 16 : 24;
+  } else if (problem.dtype == LRNNX_C64) {
+    most_blocks = tiles < 16 ? 0 : tiles < 32 ? 4 : 8;
+  } else if (problem.discretization == LRNNX_ZOH) {
+    most_blocks = tiles < 32 ? 0 : tiles < 128 ? 4 : 6;
+  } else {
+    most_blocks = tiles < 16 ? 0 : tiles < 32 ? 1 : tiles < 64 ? 4 : tiles < 128 ? 6 : tiles < 256 ? 8 : 12;
+  }
+  if (blocks * 32 > most_blocks * device.multiprocessors) return 1;
+  const auto splits = [&](std::initializer_list<SplitRule> rules) {
+    return splits_by(rules, tiles, blocks, device, kForwardTiles, ForwardConfiguration::kMaxSplits);
+  };
+  if (general) return splits({{2, 2}, {16, 4}, {32, 8}});
+  // More than 64 splits take longer to be joined than they save, unless they are long.
+  return splits({{2, 1}, {std::max<std::int64_t>(4, tiles / 64), 2}, {16, 4}, {32, 8}});
 }
 
 // What else the forward takes with so many splits.
@@ -193,21 +215,21 @@ BackwardConfiguration completed(const lrnnx_selective_scan_problem& problem, con
   };
   const bool may_split = holds_adjoint_of_split(problem, device);
   const std::int64_t wide_blocks = blocks_of(problem, 64);
-  const bool few_channels = wide_blocks * 8 <= multiprocessors * 3 && tiles >= 8;
+  // In eighths of the multiprocessors.
+  const bool short_sequence = !general && tiles < (most_channels_per_lane(problem) == 1 ? 128 : 16);
+  const bool few_channels = tiles >= 4 && wide_blocks * 8 <= multiprocessors * (short_sequence ? 2 : 3);
   if (open_splits ? few_channels && may_split : splits > 1) {
-    // The second pass over the adjoint is worth it for splits of four tiles that fill multiprocessors twice, of two
-    // tiles that fill them once, and of 32 tiles that fill them some times. Two channels a lane are faster, but need
-    // splits enough.
-    const std::int64_t wide_splits = open_splits ? std::max(std::min(multiprocessors * 2 / wide_blocks, tiles / 4),
-                                                            std::min(multiprocessors * 4 / wide_blocks, tiles / 32))
-                                                 : splits;
+    // The second pass over the adjoint is worth it for splits of one tile that fill multiprocessors once, of four that
+    // fill them twice, and of 32 that fill them some times. Two channels a lane are faster, but need splits enough.
+    const auto splits_of = [&](std::initializer_list<SplitRule> rules, std::int64_t blocks) {
+      return splits_by(rules, tiles, blocks, device, 1, BackwardConfiguration::kMaxSplits);
+    };
+    const std::int64_t wide_splits = open_splits ? splits_of({{4, 2}, {32, 4}}, wide_blocks) : splits;
     if (open_channels && wide_blocks * wide_splits * 4 < multiprocessors * 3) channels = 1;
-    const std::int64_t blocks = blocks_with(channels);
     if (open_splits) {
       splits = channels == 2 ? wide_splits
-                             : std::max({std::int64_t{1}, std::min(multiprocessors / blocks, tiles / 2),
-                                         std::min(multiprocessors * (general ? 3 : 2) / blocks, tiles / 4),
-                                         std::min(multiprocessors * 4 / blocks, tiles / 32)});
+               : general     ? splits_of({{1, 1}, {2, 2}, {4, 3}, {32, 8}}, blocks_with(1))
+                             : splits_of({{1, 1}, {4, 2}, {32, 4}}, blocks_with(1));
     }
   } else if (open_channels && (tiles < 64 || !open_splits)) {
     // Short sequences are not worth that pass. Without it, one channel a lane is faster where its blocks, of which
