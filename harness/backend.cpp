@@ -7,6 +7,7 @@
 #include "harness/backend_cuda.h"
 #include "harness/error.h"
 #include "harness/problem.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {

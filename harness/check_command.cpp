@@ -39,7 +39,7 @@ using Json = nlohmann::ordered_json;
 // A wrong kernel fails hundreds of problems alike.
 constexpr int64_t kFaultsShown = 5;
 
-struct Flags {
+struct CheckFlags {
   Selection selection;
   CheckOptions options;
   std::optional<int> reruns;
@@ -116,8 +116,8 @@ std::string row_name(const Problem& problem) {
 }
 
 // One row a variant of an implementation.
-struct Summary {
-  explicit Summary(const Problem& of) : problem(of) {}
+struct VariantSummary {
+  explicit VariantSummary(const Problem& of) : problem(of) {}
 
   Problem problem;  // one of them
   std::map<Status, int64_t> counts;
@@ -142,14 +142,14 @@ struct Summary {
 };
 
 std::string summary_text(const std::vector<CheckResult>& results, double seconds) {
-  std::vector<std::pair<std::string, Summary>> variants;  // in order of appearance
-  std::map<std::string, int64_t> notes;                   // of skips and doubts
+  std::vector<std::pair<std::string, VariantSummary>> variants;  // in order of appearance
+  std::map<std::string, int64_t> notes;                          // of skips and doubts
   std::map<Status, int64_t> totals;
   bool several = false;  // implementations
   for (const CheckResult& result : results) {
     const std::string name = row_name(result.problem);
     auto row = std::find_if(variants.begin(), variants.end(), [&](const auto& entry) { return entry.first == name; });
-    if (row == variants.end()) row = variants.insert(row, {name, Summary(result.problem)});
+    if (row == variants.end()) row = variants.insert(row, {name, VariantSummary(result.problem)});
     several = several || !result.problem.implementation.empty();
     row->second.add(result);
     ++totals[result.status];
@@ -222,7 +222,7 @@ void make_directory(const std::string& path) {
   if (error) throw SystemError(fmt::format("--dump {}: {}", path, error.message()));
 }
 
-ExitCode run_self_test(const Flags& flags) {
+ExitCode run_self_test(const CheckFlags& flags) {
   std::string text;
   size_t failed = 0;
   const std::vector<reference::SelfTestResult> results = reference::run_self_tests();
@@ -237,7 +237,7 @@ ExitCode run_self_test(const Flags& flags) {
   return failed == 0 ? ExitCode::ok : ExitCode::wrong_numbers;
 }
 
-int run_check(Flags flags) {
+int run_check(CheckFlags flags) {
   if (flags.self_test) return static_cast<int>(run_self_test(flags));
   if (flags.list_fills) return write_stdout(fills_text()), 0;
   if (flags.list_shapes) return write_stdout(shapes_text()), 0;
@@ -318,7 +318,7 @@ int run_check(Flags flags) {
 }  // namespace
 
 void add_check_command(CLI::App& app, int& exit_code) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<CheckFlags>();
   CLI::App* command = app.add_subcommand(
       "check",
       "Compare every output and gradient with the fp64 reference, element by element.\n"

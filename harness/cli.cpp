@@ -20,6 +20,7 @@
 #include "harness/output.h"
 #include "harness/report.h"
 #include "harness/sweep.h"
+#include "harness/words.h"
 #include "harness/worker.h"
 
 namespace lrnnx::bench {

@@ -16,13 +16,13 @@
 namespace lrnnx::bench {
 namespace {
 
-struct Flags {
+struct CompareFlags {
   std::string before, after, against, json;
   double threshold = kDefaultThreshold;
   bool strict = false, allow_mixed = false;
 };
 
-int run_compare(const Flags& flags) {
+int run_compare(const CompareFlags& flags) {
   require_places({flags.json}, {flags.before, flags.after});
   if (flags.after.empty() == flags.against.empty())
     throw UsageError("compare: expected either NEW, another results file, or --against, an implementation in OLD");
@@ -47,7 +47,7 @@ int run_compare(const Flags& flags) {
 }  // namespace
 
 void add_compare_command(CLI::App& app, int& exit_code) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<CompareFlags>();
   CLI::App* command =
       app.add_subcommand("compare",
                          "Say of each problem in two results files whether it became faster or slower,\n"

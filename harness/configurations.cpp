@@ -10,14 +10,15 @@
 #include "harness/files.h"
 #include "harness/strict_json.h"
 #include "harness/variants.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kSchema = "lrnnx-bench.configurations";
-constexpr int kSchemaVersion = 1;
+constexpr const char* kConfigurationsSchema = "lrnnx-bench.configurations";
+constexpr int kConfigurationsSchemaVersion = 1;
 
 std::string text_of(const Json& entry, const char* key, const std::string& where) {
   const Json& value = entry.at(key);
@@ -75,9 +76,10 @@ Configurations::Entry Configurations::parse_entry(const std::string& json_text, 
 Configurations Configurations::parse(const std::string& json_text, const std::string& origin) {
   const Json json = parse_json(json_text, origin);
   require_keys(json, {"schema", "schema_version", "configurations"}, origin);
-  if (json.value("schema", Json()) != kSchema || json.value("schema_version", Json()) != kSchemaVersion)
-    throw UsageError(
-        fmt::format("{}: expected \"schema\": \"{}\" and \"schema_version\": {}", origin, kSchema, kSchemaVersion));
+  if (json.value("schema", Json()) != kConfigurationsSchema ||
+      json.value("schema_version", Json()) != kConfigurationsSchemaVersion)
+    throw UsageError(fmt::format("{}: expected \"schema\": \"{}\" and \"schema_version\": {}", origin,
+                                 kConfigurationsSchema, kConfigurationsSchemaVersion));
   if (!json.contains("configurations") || !json.at("configurations").is_array())
     throw UsageError(fmt::format("{}: expected a list \"configurations\"", origin));
   Configurations configurations;

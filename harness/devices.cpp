@@ -24,27 +24,18 @@
 #include "harness/merge.h"
 #include "harness/output.h"
 #include "harness/signals.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {
 
 constexpr const char* kVisible = "CUDA_VISIBLE_DEVICES";
 
-std::vector<std::string> words_of(const std::string& list) {
-  std::vector<std::string> words;
-  for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
-    words.push_back(list.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return words;
-}
-
 // As CUDA shall see only this one of those that it sees now.
 std::string visible(int64_t device) {
   const char* const now = std::getenv(kVisible);
   if (!now) return std::to_string(device);
-  const std::vector<std::string> words = words_of(now);
+  const std::vector<std::string> words = split(now, ',');
   return static_cast<size_t>(device) < words.size() ? words[static_cast<size_t>(device)] : "";
 }
 
@@ -116,7 +107,7 @@ std::vector<int64_t> parse_devices(const std::string& text) {
     for (int64_t device = 0; device < count; ++device) devices.push_back(device);
     return devices;
   }
-  for (const std::string& word : words_of(text)) {
+  for (const std::string& word : split(text, ',')) {
     if (word.empty() || word.size() > 4 || word.find_first_not_of("0123456789") != std::string::npos)
       throw UsageError(fmt::format("--devices '{}': expected all, or numbers such as 0,2", text));
     const int64_t device = std::stoll(word);

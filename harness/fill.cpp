@@ -10,6 +10,7 @@
 
 #include "harness/activity.h"
 #include "harness/error.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "harness/error.h"
+#include "harness/words.h"
 #include "harness/worker.h"
 
 namespace lrnnx::bench {

@@ -29,8 +29,8 @@ int open_alone(const std::string& path, int flags) {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kSchema[] = "lrnnx-bench.journal";
-constexpr int kSchemaVersion = 1;
+constexpr char kJournalSchema[] = "lrnnx-bench.journal";
+constexpr int kJournalSchemaVersion = 1;
 
 // Sentences, empty if `found` is the journal of `plan`.
 std::vector<std::string> differences(const Json& found, const Plan& plan, bool allow_mixed) {
@@ -64,8 +64,8 @@ Journal Journal::create(const std::string& path, const Plan& plan) {
   }
   journal.file_ = open_alone(path, O_CREAT | O_EXCL);
   journal.environment_ = plan.environment;
-  journal.write({{"schema", kSchema},
-                 {"schema_version", kSchemaVersion},
+  journal.write({{"schema", kJournalSchema},
+                 {"schema_version", kJournalSchemaVersion},
                  {"environment", plan.environment},
                  {"timing", plan.timing},
                  {"problems", plan.problems}});
@@ -97,7 +97,7 @@ size_t Journal::learn(const std::string& text, const Plan& plan, bool allow_mixe
     try {
       const Json line = parse_json(text.substr(begin, end - begin), fmt::format("{}: line {}", path_, number));
       if (number == 1) {
-        if (line.at("schema") != kSchema || line.at("schema_version") != kSchemaVersion)
+        if (line.at("schema") != kJournalSchema || line.at("schema_version") != kJournalSchemaVersion)
           throw UsageError(fmt::format("{}: not a journal of this version of sweep", path_));
         if (const auto sentences = differences(line, plan, allow_mixed); !sentences.empty())
           throw UsageError(fmt::format("--resume: {} is of another sweep ({}){}", path_, fmt::join(sentences, "; "),

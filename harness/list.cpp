@@ -25,7 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct ListFlags {
   std::string filter;
   std::vector<std::string> libraries;
   double patience_seconds = kPatienceSeconds;
@@ -187,7 +187,7 @@ std::string shapes_text() {
 
 namespace {
 
-ExitCode run_list(const Flags& flags) {
+ExitCode run_list(const ListFlags& flags) {
   if (flags.fills) return write_stdout(flags.json ? fills_json().dump(2) + '\n' : fills_text()), ExitCode::ok;
   const std::vector<Implementation> implementations = find_implementations(flags.libraries, flags.patience_seconds);
   const std::vector<Listed> selected = selected_variants(implementations, flags.filter);
@@ -200,7 +200,7 @@ ExitCode run_list(const Flags& flags) {
 }  // namespace
 
 void add_list_command(CLI::App& app, int& exit_code) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ListFlags>();
   CLI::App* command = app.add_subcommand("list", "List the kernel variants, and the backends that can run here");
   auto* filter = command->add_option("-f,--filter", flags->filter, "Only variants whose name matches, such as '*.cuda'")
                      ->type_name("GLOB");

@@ -76,13 +76,13 @@ bool are_shards_of_one(const std::vector<NamedResults>& parts) {
   return true;
 }
 
-struct Flags {
+struct MergeFlags {
   std::vector<std::string> inputs;
   std::string output, csv;
   bool allow_mixed = false;
 };
 
-int run_merge(const Flags& flags) {
+int run_merge(const MergeFlags& flags) {
   require_places({flags.output, flags.csv}, flags.inputs);
   std::vector<NamedResults> parts;
   for (const std::string& path : flags.inputs) parts.push_back({path, read_results(path)});
@@ -150,7 +150,7 @@ std::vector<std::string> missing_shards(const Results& results) {
 }
 
 void add_merge_command(CLI::App& app, int& exit_code) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<MergeFlags>();
   CLI::App* command = app.add_subcommand(
       "merge",
       "Join the results of the shards of a sweep, or of several sweeps\n"

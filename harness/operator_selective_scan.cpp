@@ -25,7 +25,7 @@ enum class Layout {
 };
 
 // One tensor. A null member means that the call or the oracle does not know it.
-struct Row {
+struct TensorRow {
   const char* name;
   Layout layout;
   bool weight = false;            // complex where the dtype is
@@ -49,7 +49,7 @@ using P = reference::GradientGauges;
 using Q = reference::OutputGauges;
 
 // clang-format off
-constexpr Row kInputs[] = {
+constexpr TensorRow kInputs[] = {
     {"u", Layout::channel_time, false, nullptr, &F::u, &B::u, &B::du, &I::u, &G::du, &P::du},
     {"delta", Layout::channel_time, false, nullptr, &F::delta, &B::delta, &B::ddelta, &I::delta, &G::ddelta, &P::ddelta},
     {"A", Layout::channel_state, true, nullptr, &F::A, &B::A, &B::dA, &I::A, &G::dA, &P::dA},
@@ -63,7 +63,7 @@ constexpr Row kInputs[] = {
      &G::ddeltaA, &P::ddeltaA},
     {"h0", Layout::batch_state, true, &Options::h0, &F::h0, &B::h0, &B::dh0, &I::h0, &G::dh0, &P::dh0},
 };
-constexpr Row kOutputs[] = {
+constexpr TensorRow kOutputs[] = {
     {.name = "out", .layout = Layout::channel_time, .forward = &F::out, .oracle_output = &O::out, .output_gauge = &Q::out},
     {.name = "out_z", .layout = Layout::channel_time, .when = &Options::z, .forward = &F::out_z,
      .oracle_output = &O::out_z, .output_gauge = &Q::out_z},
@@ -71,9 +71,9 @@ constexpr Row kOutputs[] = {
      .forward = &F::last_state, .oracle_output = &O::last_state, .output_gauge = &Q::last_state},
 };
 // What only the backward reads.
-constexpr Row kSaved = {.name = "out", .layout = Layout::channel_time, .when = &Options::z, .backward = &B::out,
+constexpr TensorRow kSavedOut = {.name = "out", .layout = Layout::channel_time, .when = &Options::z, .backward = &B::out,
                         .oracle_input = &I::out};
-constexpr Row kUpstream[] = {
+constexpr TensorRow kUpstream[] = {
     {.name = "dout", .layout = Layout::channel_time, .backward = &B::dout},
     {.name = "dlast_state", .layout = Layout::batch_state, .weight = true, .when = &Options::last_state,
      .backward = &B::dlast_state},
@@ -98,7 +98,7 @@ const Discretization& find_discretization(const Problem& problem) {
   throw UsageError(fmt::format("discretization '{}' is none of the selective scan's", problem.discretization));
 }
 
-bool is_present(const Row& row, const Problem& problem) {
+bool is_present(const TensorRow& row, const Problem& problem) {
   const reference::Discretization discretization = find_discretization(problem).oracle;
   if (row.layout == Layout::channel_state && !reference::reads_A(discretization)) return false;
   if (row.layout == Layout::matrix_B && !reference::reads_B(discretization)) return false;
@@ -149,7 +149,7 @@ std::vector<const char*> axes_of(Layout layout, const Problem& problem) {
   return {};
 }
 
-TensorSpec specification(const Row& row, const Problem& problem, Role role, const std::string& name) {
+TensorSpec specification(const TensorRow& row, const Problem& problem, Role role, const std::string& name) {
   const std::vector<const char*> axes = axes_of(row.layout, problem);
   const bool over_time = std::string_view(axes.back()) == "time";
   return {.name = name,
@@ -162,31 +162,31 @@ TensorSpec specification(const Row& row, const Problem& problem, Role role, cons
 
 bool is_backward(const Problem& problem) { return problem.direction == "backward"; }
 
-std::string gradient_name(const Row& row) { return std::string("d") + row.name; }
+std::string gradient_name(const TensorRow& row) { return std::string("d") + row.name; }
 
 // Calls visit(specification, member of the arguments) for each tensor that the call takes.
 template <class Visit>
 void for_each_forward_tensor(const Problem& problem, Visit visit) {
-  for (const Row& row : kInputs) {
+  for (const TensorRow& row : kInputs) {
     if (is_present(row, problem)) visit(specification(row, problem, Role::input, row.name), row.forward);
   }
-  for (const Row& row : kOutputs) {
+  for (const TensorRow& row : kOutputs) {
     if (is_present(row, problem)) visit(specification(row, problem, Role::output, row.name), row.forward);
   }
 }
 
 template <class Visit>
 void for_each_backward_tensor(const Problem& problem, Visit visit) {
-  for (const Row& row : kInputs) {
+  for (const TensorRow& row : kInputs) {
     if (is_present(row, problem)) visit(specification(row, problem, Role::input, row.name), row.backward);
   }
-  if (is_present(kSaved, problem)) {
-    visit(specification(kSaved, problem, Role::intermediate, kSaved.name), kSaved.backward);
+  if (is_present(kSavedOut, problem)) {
+    visit(specification(kSavedOut, problem, Role::intermediate, kSavedOut.name), kSavedOut.backward);
   }
-  for (const Row& row : kUpstream) {
+  for (const TensorRow& row : kUpstream) {
     if (is_present(row, problem)) visit(specification(row, problem, Role::input, row.name), row.backward);
   }
-  for (const Row& row : kInputs) {
+  for (const TensorRow& row : kInputs) {
     if (is_present(row, problem)) visit(specification(row, problem, Role::output, gradient_name(row)), row.gradient);
   }
 }
@@ -332,8 +332,8 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
                                       .variable_C = problem.options.variable_C,
                                       .delta_softplus = problem.options.delta_softplus};
   reference::Inputs values;
-  for (const Row& row : kInputs) values.*row.oracle_input = widen(row.name);
-  values.*kSaved.oracle_input = widen(kSaved.name);
+  for (const TensorRow& row : kInputs) values.*row.oracle_input = widen(row.name);
+  values.*kSavedOut.oracle_input = widen(kSavedOut.name);
 
   OracleTensors expected;
   const auto expect = [&](const std::string& name, std::vector<double>& value, reference::TensorGauge& gauge) {
@@ -350,7 +350,7 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
     if (depth >= OracleDepth::gauges) gauges = reference::backward_gauges(definition, values, dout, dlast_state);
     if (depth >= OracleDepth::envelopes)
       reference::measure_envelopes(definition, values, dout, dlast_state, gradients, gauges);
-    for (const Row& row : kInputs) {
+    for (const TensorRow& row : kInputs) {
       if (is_present(row, problem)) {
         expect(gradient_name(row), gradients.*row.oracle_gradient, gauges.*row.gradient_gauge);
       }
@@ -360,7 +360,7 @@ OracleTensors SelectiveScanOperator::oracle(const Problem& problem, const HostTe
     reference::OutputGauges gauges;
     if (depth >= OracleDepth::gauges) gauges = reference::forward_gauges(definition, values);
     if (depth >= OracleDepth::envelopes) reference::measure_envelopes(definition, values, outputs, gauges);
-    for (const Row& row : kOutputs) {
+    for (const TensorRow& row : kOutputs) {
       if (is_present(row, problem)) expect(row.name, outputs.*row.oracle_output, gauges.*row.output_gauge);
     }
   }

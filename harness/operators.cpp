@@ -5,6 +5,7 @@
 
 #include "harness/error.h"
 #include "harness/operator_selective_scan.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 

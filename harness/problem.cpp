@@ -15,6 +15,7 @@
 #include "harness/error.h"
 #include "harness/fill.h"
 #include "harness/variants.h"
+#include "harness/words.h"
 #include "lrnnx/lrnnx.h"
 
 namespace lrnnx::bench {
@@ -44,16 +45,6 @@ constexpr MemoryLayoutName kMemoryLayouts[] = {
     {"strided", MemoryLayout::strided, "gaps between the rows of (batch, dim, seqlen) and between batches"},
     {"offset", MemoryLayout::offset, "every tensor begins one element behind an aligned address"},
     {"transposed", MemoryLayout::transposed, "(batch, dim, seqlen) with the batches inside the channels"}};
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (size_t begin = 0;;) {
-    const size_t end = text.find(separator, begin);
-    parts.push_back(text.substr(begin, end - begin));
-    if (end == std::string_view::npos) return parts;
-    begin = end + 1;
-  }
-}
 
 // One component of the variant's name: where it stands in a problem, and which words it may be.
 struct Component {
@@ -121,12 +112,6 @@ MemoryLayout parse_memory_layout(std::string_view text) {
   throw UsageError(fmt::format("layout '{}': expected {}", text, join_or(names)));
 }
 
-std::string join_or(const std::vector<std::string>& words) {
-  if (words.empty()) return "nothing";
-  if (words.size() == 1) return words[0];
-  return fmt::format("{} or {}", fmt::join(words.begin(), words.end() - 1, ", "), words.back());
-}
-
 int64_t parse_integer(std::string_view text, std::string_view what) {
   const auto refuse = [&]() -> int64_t {
     throw UsageError(
@@ -172,7 +157,7 @@ Options parse_options(std::string_view text) {
   Options options;
   for (const OptionName& option : kOptionNames) options.*option.value = false;
   if (text == kNoOptions) return options;
-  for (const std::string_view word : split(text, ',')) {
+  for (const std::string& word : split(text, ',')) {
     const auto option = std::find_if(std::begin(kOptionNames), std::end(kOptionNames),
                                      [&](const OptionName& candidate) { return candidate.name == word; });
     if (option == std::end(kOptionNames)) {

@@ -107,7 +107,4 @@ int64_t parse_integer(std::string_view text, std::string_view what);
 // The seed of a problem line and of --seed; `what` names it in the message.
 uint64_t parse_seed(std::string_view text, std::string_view what);
 
-// `a, b or c`, for messages that list what is allowed.
-std::string join_or(const std::vector<std::string>& words);
-
 }  // namespace lrnnx::bench

@@ -20,13 +20,14 @@
 #include "harness/report_assets.h"
 #include "harness/status.h"
 #include "harness/strict_json.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct ReportFlags {
   std::vector<std::string> inputs;
   std::string output, baseline;
 };
@@ -56,10 +57,6 @@ std::string short_name(const std::string& path, const std::vector<std::string>& 
     if (unique) return full.substr(at + 1);
     if (at == 0) return path;
   }
-}
-
-void require(bool condition, const std::string& where, const std::string& what) {
-  if (!condition) throw UsageError(fmt::format("{}: {}", where, what));
 }
 
 // Throws UsageError unless it is what `check --json` writes, as far as the page reads it.
@@ -123,7 +120,7 @@ Json without_samples(Json json) {
   return json;
 }
 
-int run_report(const Flags& flags) {
+int run_report(const ReportFlags& flags) {
   require_once(flags.inputs);
   std::vector<std::string> paths = flags.inputs;
   if (!flags.baseline.empty()) paths.push_back(flags.baseline);  // may be one of the inputs
@@ -184,7 +181,7 @@ std::string report_html(const std::vector<ReportInput>& inputs, const ReportInpu
 }
 
 void add_report_command(CLI::App& app, int& exit_code) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ReportFlags>();
   CLI::App* command = app.add_subcommand(
       "report",
       "Make one HTML page, readable offline, with charts of these results\n"

@@ -14,6 +14,7 @@
 #include "harness/files.h"
 #include "harness/stats.h"
 #include "harness/strict_json.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -65,10 +66,6 @@ std::vector<std::string> differences(const Json& environment, const Json& other,
     if (one != two) sentences.push_back(fmt::format("{}.{}: {} and {}", path[0], path[1], one.dump(), two.dump()));
   }
   return sentences;
-}
-
-void require(bool condition, const std::string& origin, const std::string& what) {
-  if (!condition) throw UsageError(fmt::format("{}: {}", origin, what));
 }
 
 }  // namespace

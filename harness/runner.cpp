@@ -13,6 +13,7 @@
 #include "harness/case.h"
 #include "harness/error.h"
 #include "harness/profiler_range.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "harness/error.h"
 #include "harness/problem.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 
@@ -39,6 +40,10 @@ Json parse_json(const std::string& text, const std::string& origin) {
 }
 
 Json json_number(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
+
+void require(bool holds, const std::string& where, const std::string& what) {
+  if (!holds) throw UsageError(fmt::format("{}: {}", where, what));
+}
 
 void require_keys(const Json& object, const std::vector<std::string>& allowed, const std::string& where) {
   if (!object.is_object()) throw UsageError(fmt::format("{}: expected an object, not {}", where, object.dump()));

@@ -10,6 +10,9 @@ namespace lrnnx::bench {
 // Throws UsageError naming `origin` and what is wrong.
 nlohmann::ordered_json parse_json(const std::string& text, const std::string& origin);
 
+// Throws UsageError of `where` and `what` was expected, unless it holds.
+void require(bool holds, const std::string& where, const std::string& what);
+
 // Throws UsageError unless it is an object with no other keys than these.
 void require_keys(const nlohmann::ordered_json& object, const std::vector<std::string>& allowed,
                   const std::string& where);

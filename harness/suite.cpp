@@ -22,6 +22,7 @@
 #include "harness/shapes.h"
 #include "harness/strict_json.h"
 #include "harness/variants.h"
+#include "harness/words.h"
 
 namespace lrnnx::bench {
 namespace {
@@ -49,14 +50,6 @@ std::vector<std::string> every_option_set() {
     sets.push_back(to_string(options));
   }
   return sets;
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::stringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
-  if (text.empty() || text.back() == separator) parts.emplace_back();
-  return parts;
 }
 
 std::vector<std::string> without_repeats(const std::vector<std::string>& values) {
@@ -550,7 +543,7 @@ std::vector<int64_t> parse_axis_values(std::string_view text, std::string_view a
   if (text.size() >= 2 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
   constexpr size_t kMostValues = 10000;
   std::vector<int64_t> values;
-  for (const std::string& item : split(std::string(text), ',')) {
+  for (const std::string& item : split(text, ',')) {
     if (const ShapeSet* set = find_shape_set(axis, item)) {
       const std::vector<int64_t> named = parse_axis_values(set->values, axis);
       values.insert(values.end(), named.begin(), named.end());

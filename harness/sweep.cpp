@@ -32,7 +32,7 @@ using Json = nlohmann::ordered_json;
 
 using Rows = std::vector<Json>;
 
-bool is_fault(const Json& row) {
+bool is_faulty(const Json& row) {
   const Verdict verdict = verdict_of(row);
   return verdict == Verdict::failed || verdict == Verdict::error || verdict == Verdict::invalid;
 }
@@ -208,7 +208,7 @@ Swept sweep(const std::vector<Problem>& problems, const SweepOptions& options, c
       results.rows.push_back(row);
       progress.finish(row);
     }
-    if (options.fail_fast && std::ranges::any_of(rows, is_fault)) {
+    if (options.fail_fast && std::ranges::any_of(rows, is_faulty)) {
       results.complete = results.complete && looked_at == problems.size();
       break;
     }

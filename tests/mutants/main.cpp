@@ -17,6 +17,7 @@
 #include "harness/fill.h"
 #include "harness/signals.h"
 #include "harness/suite.h"
+#include "harness/words.h"
 #include "tests/mutants/scan.h"
 
 namespace lrnnx::bench {
