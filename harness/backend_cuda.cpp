@@ -19,7 +19,7 @@
 namespace lrnnx::bench {
 namespace {
 
-void require(cudaError_t error, const std::string& call) {
+void require_success(cudaError_t error, const std::string& call) {
   if (error != cudaSuccess) throw SystemError(fmt::format("{}: {}", call, cudaGetErrorString(error)));
 }
 
@@ -47,7 +47,7 @@ class Staging {
  public:
   explicit Staging(int64_t bytes) {
     cudaEvent_t event = nullptr;
-    require(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    require_success(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
     copied_.reset(event);
     void* memory = nullptr;
     if (cudaMallocHost(&memory, static_cast<size_t>(bytes)) == cudaSuccess) {
@@ -58,8 +58,8 @@ class Staging {
     }
   }
   unsigned char* memory() { return pinned_ ? pinned_.get() : pageable_.data(); }
-  void record(cudaStream_t stream) { require(cudaEventRecord(copied_.get(), stream), "cudaEventRecord"); }
-  void wait() { require(cudaEventSynchronize(copied_.get()), "cudaEventSynchronize"); }
+  void record(cudaStream_t stream) { require_success(cudaEventRecord(copied_.get(), stream), "cudaEventRecord"); }
+  void wait() { require_success(cudaEventSynchronize(copied_.get()), "cudaEventSynchronize"); }
 
  private:
   struct Free {
@@ -92,9 +92,9 @@ class CudaBackend final : public Backend {
 
   std::string device_name() const override {
     int device = 0;
-    require(cudaGetDevice(&device), "cudaGetDevice");
+    require_success(cudaGetDevice(&device), "cudaGetDevice");
     cudaDeviceProp properties{};
-    require(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+    require_success(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
     return properties.name;
   }
 
@@ -137,9 +137,9 @@ class CudaBackend final : public Backend {
     }
   }
   void fill_bytes(void* destination, unsigned char value, int64_t bytes) override {
-    require(cudaMemsetAsync(destination, value, static_cast<size_t>(bytes), cuda_stream()), "cudaMemsetAsync");
+    require_success(cudaMemsetAsync(destination, value, static_cast<size_t>(bytes), cuda_stream()), "cudaMemsetAsync");
   }
-  void synchronize() override { require(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize"); }
+  void synchronize() override { require_success(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize"); }
   void* stream() override { return cuda_stream(); }
 
  private:
@@ -148,12 +148,13 @@ class CudaBackend final : public Backend {
     const cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
     if (error == cudaErrorDevicesUnavailable)
       unavailable_ = fmt::format("no CUDA device for this process (compute mode?): {}", cudaGetErrorString(error));
-    require(error, "cudaStreamCreateWithFlags");
+    require_success(error, "cudaStreamCreateWithFlags");
     return stream_;
   }
 
   void copy(void* destination, const void* source, int64_t bytes, cudaMemcpyKind kind) {
-    require(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes), kind, cuda_stream()), "cudaMemcpyAsync");
+    require_success(cudaMemcpyAsync(destination, source, static_cast<size_t>(bytes), kind, cuda_stream()),
+                    "cudaMemcpyAsync");
   }
 
   // Once the copy that used it last is done.

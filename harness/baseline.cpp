@@ -41,7 +41,7 @@ void decide(Pair& pair, const Ratio& ratio, double threshold) {
   pair.change = judge(ratio, pair.threshold);
 }
 
-std::string implementation_of(const Json& row) {
+std::string implementation_name(const Json& row) {
   const Json name = row.value("implementation", Json());
   return name.is_string() ? name.get<std::string>() : "";
 }
@@ -152,8 +152,8 @@ Comparisons compare_implementations(const Results& results, const std::string& a
   std::map<Key, std::vector<const Json*>> references;
   std::set<std::string> names;
   for (const Json& row : results.rows) {
-    names.insert(implementation_of(row));
-    if (implementation_of(row) == against && is_timed(row)) references[key(row)].push_back(&row);
+    names.insert(implementation_name(row));
+    if (implementation_name(row) == against && is_timed(row)) references[key(row)].push_back(&row);
   }
   if (!names.contains(against))
     throw UsageError(fmt::format("--against {}: the results are of {}", against,
@@ -166,7 +166,7 @@ Comparisons compare_implementations(const Results& results, const std::string& a
   };
   std::set<const Json*> matched;
   for (const Json& row : results.rows) {
-    if (implementation_of(row) == against) continue;
+    if (implementation_name(row) == against) continue;
     const std::vector<const Json*>& candidates = references[key(row)];
     auto match = std::ranges::find_if(candidates, [&](const Json* candidate) {
       return candidates.size() == 1 || candidate->value("configuration", Json()) == row.value("configuration", Json());

@@ -44,7 +44,7 @@ double copy_rate_of_all_threads() {
 }
 
 template <class Value>
-nlohmann::ordered_json or_null(const std::optional<Value>& value) {
+nlohmann::ordered_json value_or_null(const std::optional<Value>& value) {
   return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
 }
 
@@ -86,10 +86,10 @@ Ceilings measure_ceilings(Backend& backend, Timer& timer, bool prove_cpu_flush) 
 nlohmann::ordered_json to_json(const Ceilings& ceilings) {
   return {{"backend", ceilings.backend},
           {"copy_bytes_per_second", ceilings.copy_bytes_per_second},
-          {"exp2_per_second", or_null(ceilings.exp2_per_second)},
-          {"issue_slots_per_second", or_null(ceilings.issue_slots_per_second)},
-          {"clock_hz", or_null(ceilings.clock_hz)},
-          {"empty_launch_ms", or_null(ceilings.empty_launch_ms)},
+          {"exp2_per_second", value_or_null(ceilings.exp2_per_second)},
+          {"issue_slots_per_second", value_or_null(ceilings.issue_slots_per_second)},
+          {"clock_hz", value_or_null(ceilings.clock_hz)},
+          {"empty_launch_ms", value_or_null(ceilings.empty_launch_ms)},
           {"flush", ceilings.flush ? nlohmann::ordered_json{{"bytes", ceilings.flush->bytes},
                                                             {"cold_benefit", ceilings.flush->cold_benefit},
                                                             {"warm_benefit", ceilings.flush->warm_benefit}}

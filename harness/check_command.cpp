@@ -141,7 +141,7 @@ struct VariantSummary {
   }
 };
 
-std::string summary_text(const std::vector<CheckResult>& results, double seconds) {
+std::string check_summary_text(const std::vector<CheckResult>& results, double seconds) {
   std::vector<std::pair<std::string, VariantSummary>> variants;  // in order of appearance
   std::map<std::string, int64_t> notes;                          // of skips and doubts
   std::map<Status, int64_t> totals;
@@ -189,7 +189,7 @@ std::string summary_text(const std::vector<CheckResult>& results, double seconds
   return text + fmt::format("; {:.1f} s\n", seconds);
 }
 
-std::string json_text(const std::vector<CheckResult>& results, bool complete) {
+std::string check_json_text(const std::vector<CheckResult>& results, bool complete) {
   std::map<Status, int64_t> counts;
   Json list = Json::array();
   for (const CheckResult& result : results) {
@@ -207,7 +207,7 @@ std::string json_text(const std::vector<CheckResult>& results, bool complete) {
 
 // Wrong numbers outrank a broken machine, which outranks a refused argument. If nothing passed, nothing was shown:
 // skipped and mistrusted problems alone count as nothing ran.
-ExitCode exit_code_of(const std::vector<CheckResult>& results) {
+ExitCode check_exit_code(const std::vector<CheckResult>& results) {
   for (const ExitCode code : {ExitCode::wrong_numbers, ExitCode::system, ExitCode::usage, ExitCode::ok}) {
     const auto has_code = [&](const CheckResult& result) { return result.exit_code == code; };
     if (std::any_of(results.begin(), results.end(), has_code)) return code;
@@ -299,7 +299,7 @@ int run_check(CheckFlags flags) {
                              stop.signal() != 0 ? "a signal" : "--fail-fast", problems.size() - results.size(),
                              problems.size()));
   std::vector<Output> outputs;
-  if (!flags.json.empty()) outputs.push_back({flags.json, json_text(results, complete)});
+  if (!flags.json.empty()) outputs.push_back({flags.json, check_json_text(results, complete)});
   if (!flags.junit.empty()) outputs.push_back({flags.junit, junit_text(results)});
   if (text_to_stdout && unwritten.empty()) {
     std::string text;
@@ -308,11 +308,11 @@ int run_check(CheckFlags flags) {
       text += fmt::format("{}: {} more like these (--verbose shows all)\n", variant, count - kFaultsShown);
     }
     const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
-    outputs.push_back({"-", text + summary_text(results, wall.count())});
+    outputs.push_back({"-", text + check_summary_text(results, wall.count())});
   }
   write_outputs(std::move(outputs));
   if (!unwritten.empty()) throw SystemError(unwritten);
-  return stop.signal() != 0 ? 128 + stop.signal() : static_cast<int>(exit_code_of(results));
+  return stop.signal() != 0 ? 128 + stop.signal() : static_cast<int>(check_exit_code(results));
 }
 
 }  // namespace

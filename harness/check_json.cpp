@@ -15,11 +15,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json to_json(std::complex<double> number, bool complex) {
+Json number_json(std::complex<double> number, bool complex) {
   return complex ? Json::array({json_number(number.real()), json_number(number.imag())}) : json_number(number.real());
 }
 
-Json to_json(const Comparison& tensor) {
+Json comparison_json(const Comparison& tensor) {
   Json extents = Json::array();
   for (const Extent& extent : tensor.extents) {
     extents.push_back({{"axis", extent.axis},
@@ -41,8 +41,8 @@ Json to_json(const Comparison& tensor) {
           {"max_abs_error", json_number(tensor.max_abs_error)},
           {"max_abs_reference", json_number(tensor.max_abs_reference)},
           {"worst_index", tensor.worst_index},
-          {"worst_got", to_json(tensor.worst_got, tensor.complex)},
-          {"worst_expected", to_json(tensor.worst_expected, tensor.complex)},
+          {"worst_got", number_json(tensor.worst_got, tensor.complex)},
+          {"worst_expected", number_json(tensor.worst_expected, tensor.complex)},
           {"worst_allowed", json_number(tensor.worst_allowed)},
           {"wrong", tensor.wrong},
           {"extents", extents}};
@@ -97,7 +97,7 @@ Comparison comparison_from_json(const Json& json) {
 
 Json to_json(const CheckResult& result) {
   Json tensors = Json::array();
-  for (const Comparison& tensor : result.tensors) tensors.push_back(to_json(tensor));
+  for (const Comparison& tensor : result.tensors) tensors.push_back(comparison_json(tensor));
   return {{"problem", to_string(result.problem)},
           {"implementation", implementation_of(result.problem)},
           {"status", to_string(result.status)},

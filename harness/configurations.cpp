@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kConfigurationsSchema = "lrnnx-bench.configurations";
 constexpr int kConfigurationsSchemaVersion = 1;
 
-std::string text_of(const Json& entry, const char* key, const std::string& where) {
+std::string entry_text(const Json& entry, const char* key, const std::string& where) {
   const Json& value = entry.at(key);
   if (value.is_string() && !value.get<std::string>().empty()) return value;
   throw UsageError(fmt::format("{}: {} is {}: expected a text", where, key, value.dump()));
@@ -49,14 +49,14 @@ Configurations::Entry Configurations::parse_entry(const std::string& json_text, 
   for (const char* key : {"variant", "configuration"})
     if (!json.contains(key)) throw UsageError(fmt::format("{}: key '{}' is missing", where, key));
   Entry entry{.device = {},
-              .variant = text_of(json, "variant", where),
+              .variant = entry_text(json, "variant", where),
               .implementation = "lrnnx",
-              .configuration = text_of(json, "configuration", where),
+              .configuration = entry_text(json, "configuration", where),
               .shape = {}};
   require_variant(entry.variant, where);
   require_configuration(entry.configuration, where);
-  if (json.contains("device")) entry.device = text_of(json, "device", where);
-  if (json.contains("implementation")) entry.implementation = text_of(json, "implementation", where);
+  if (json.contains("device")) entry.device = entry_text(json, "device", where);
+  if (json.contains("implementation")) entry.implementation = entry_text(json, "implementation", where);
   for (const ShapeAxis& axis : shape_axes()) {
     if (!json.contains(axis.name)) continue;
     const Json& value = json.at(axis.name);

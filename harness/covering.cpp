@@ -10,7 +10,7 @@
 namespace lrnnx::bench {
 namespace {
 
-struct Pair {
+struct ValuePair {
   int axis, value, other_axis, other_value;  // axis < other_axis
 };
 
@@ -24,7 +24,7 @@ class Covering {
 
   std::vector<Choice> run() {
     std::vector<Choice> rows;
-    for (const Pair& pair : pairs()) {
+    for (const ValuePair& pair : pairs()) {
       if (is_covered(pair.axis, pair.value, pair.other_axis, pair.other_value)) continue;
       if (const std::optional<Choice> row = best_row(pair)) {
         mark(*row);
@@ -39,8 +39,8 @@ class Covering {
   int axes() const { return static_cast<int>(sizes_.size()); }
 
   // Those of the largest axes first: their rows are needed anyway, and have room for the others.
-  std::vector<Pair> pairs() const {
-    std::vector<Pair> list;
+  std::vector<ValuePair> pairs() const {
+    std::vector<ValuePair> list;
     for (int a = 0; a < axes(); ++a) {
       for (int b = a + 1; b < axes(); ++b) {
         for (int i = 0; i < sizes_[a]; ++i) {
@@ -48,7 +48,7 @@ class Covering {
         }
       }
     }
-    std::stable_sort(list.begin(), list.end(), [this](const Pair& x, const Pair& y) {
+    std::stable_sort(list.begin(), list.end(), [this](const ValuePair& x, const ValuePair& y) {
       return sizes_[x.axis] * sizes_[x.other_axis] > sizes_[y.axis] * sizes_[y.other_axis];
     });
     return list;
@@ -76,7 +76,7 @@ class Covering {
     return count;
   }
 
-  std::optional<Choice> best_row(const Pair& pair) {
+  std::optional<Choice> best_row(const ValuePair& pair) {
     constexpr int kAttempts = 6;
     std::optional<Choice> best;
     int most = -1;

@@ -34,7 +34,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json or_null(std::string_view text) { return text.empty() ? Json(nullptr) : Json(text); }
+Json text_or_null(std::string_view text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 // The value of the first "key<separator>value" line of a file, without blanks and quotes around it.
 std::string value_of_line(const char* path, std::string_view key, char separator) {
@@ -59,14 +59,14 @@ Json program() {
 #endif
   return {
       {"version", kVersion},
-      {"commit", or_null(kGitCommit)},
+      {"commit", text_or_null(kGitCommit)},
       {"dirty", *kGitCommit ? Json(kGitDirty) : Json(nullptr)},
       {"hash", fmt::format("{:016x}", hash_text(read_file("/proc/self/exe")))},  // two builds of one commit may differ
       {"abi", lrnnx_abi_version()},
       {"build_type", kBuildType},
       {"compiler", compiler},
-      {"cuda_compiler", or_null(kCudaCompiler)},
-      {"cuda_architectures", *kCudaCompiler ? or_null(kCudaArchitectures) : Json(nullptr)}};
+      {"cuda_compiler", text_or_null(kCudaCompiler)},
+      {"cuda_architectures", *kCudaCompiler ? text_or_null(kCudaArchitectures) : Json(nullptr)}};
 }
 
 #ifdef LRNNX_WITH_CUDA
@@ -109,7 +109,7 @@ Json gpu() {
   };
   return {{"name", properties.name},
           {"compute_capability", fmt::format("{}.{}", properties.major, properties.minor)},
-          {"driver", or_null(driver_version())},
+          {"driver", text_or_null(driver_version())},
           {"driver_cuda", cuda_version(driver)},
           {"runtime_cuda", cuda_version(runtime)},
           {"sm_count", properties.multiProcessorCount},
@@ -133,7 +133,7 @@ Json cpu() {
   CPU_ZERO(&usable);
   const int processors = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : omp_get_num_procs();
   const int64_t cache = last_level_cache_bytes();
-  return {{"name", or_null(value_of_line("/proc/cpuinfo", "model name", ':'))},
+  return {{"name", text_or_null(value_of_line("/proc/cpuinfo", "model name", ':'))},
           {"usable_processors", processors},
           {"threads", omp_get_max_threads()},
           {"last_level_cache_kib", cache > 0 ? Json(cache >> 10) : Json(nullptr)},
@@ -143,7 +143,7 @@ Json cpu() {
 Json system_facts() {
   utsname kernel{};
   uname(&kernel);
-  return {{"os", or_null(value_of_line("/etc/os-release", "PRETTY_NAME", '='))},
+  return {{"os", text_or_null(value_of_line("/etc/os-release", "PRETTY_NAME", '='))},
           {"kernel", fmt::format("{} {} {}", kernel.sysname, kernel.release, kernel.machine)}};
 }
 

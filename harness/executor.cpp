@@ -54,7 +54,7 @@ bool has_samples(const Json& row) {
 }
 
 // The first row, with what follows from the samples of all; null: a process without any.
-Json pooled(const Json& first, const std::vector<const Json*>& rows, const Ceilings& ceilings) {
+Json pooled_row(const Json& first, const std::vector<const Json*>& rows, const Ceilings& ceilings) {
   Json one = first;
   Row row;
   row.problem = parse_problem(one.at("problem").get<std::string>());
@@ -106,7 +106,7 @@ Rows pooled(const std::vector<Rows>& processes, const std::map<std::string, Ceil
       pool.back()["check"] = first.at("check");
       given_up.insert(line);
     } else if (sampled.front() && known != ceilings.end()) {
-      pool.push_back(pooled(first, sampled, known->second));
+      pool.push_back(pooled_row(first, sampled, known->second));
     } else {
       pool.push_back(first);
     }

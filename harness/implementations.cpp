@@ -17,12 +17,12 @@
 namespace lrnnx::bench {
 namespace {
 
-std::string describe(const LibraryFile& file) { return fmt::format("{} ({})", file.name, file.path); }
+std::string describe_file(const LibraryFile& file) { return fmt::format("{} ({})", file.name, file.path); }
 
 template <class Function>
 void resolve(void* handle, const LibraryFile& file, const char* symbol, Function*& function) {
   function = reinterpret_cast<Function*>(::dlsym(handle, symbol));
-  if (!function) throw SystemError(fmt::format("{} does not export {}", describe(file), symbol));
+  if (!function) throw SystemError(fmt::format("{} does not export {}", describe_file(file), symbol));
 }
 
 // What the child says, or what befell it.
@@ -66,7 +66,7 @@ const Library& load_library(const LibraryFile& file) {
   resolve(handle, file, "lrnnx_abi_version", library.abi_version);
   // Before anything else: what another version calls by the same name may be another function.
   if (const int32_t version = library.abi_version(); version != LRNNX_ABI_VERSION)
-    throw SystemError(fmt::format("{} has version {} of the C ABI; this program needs version {}", describe(file),
+    throw SystemError(fmt::format("{} has version {} of the C ABI; this program needs version {}", describe_file(file),
                                   version, LRNNX_ABI_VERSION));
   resolve(handle, file, "lrnnx_status_name", library.status_name);
   resolve(handle, file, "lrnnx_last_error", library.last_error);

@@ -33,7 +33,7 @@ constexpr char kJournalSchema[] = "lrnnx-bench.journal";
 constexpr int kJournalSchemaVersion = 1;
 
 // Sentences, empty if `found` is the journal of `plan`.
-std::vector<std::string> differences(const Json& found, const Plan& plan, bool allow_mixed) {
+std::vector<std::string> plan_differences(const Json& found, const Plan& plan, bool allow_mixed) {
   std::vector<std::string> sentences;
   if (!allow_mixed) {
     sentences = machine_differences(found.at("environment"), plan.environment);
@@ -99,7 +99,7 @@ size_t Journal::learn(const std::string& text, const Plan& plan, bool allow_mixe
       if (number == 1) {
         if (line.at("schema") != kJournalSchema || line.at("schema_version") != kJournalSchemaVersion)
           throw UsageError(fmt::format("{}: not a journal of this version of sweep", path_));
-        if (const auto sentences = differences(line, plan, allow_mixed); !sentences.empty())
+        if (const auto sentences = plan_differences(line, plan, allow_mixed); !sentences.empty())
           throw UsageError(fmt::format("--resume: {} is of another sweep ({}){}", path_, fmt::join(sentences, "; "),
                                        allow_mixed ? "" : "; --allow-mixed overlooks machine and build"));
         environment_ = line.at("environment");

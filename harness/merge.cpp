@@ -33,7 +33,7 @@ void require_same_run(const NamedResults& one, const NamedResults& other) {
 }
 
 // Whether a row is of the contest that these are of, as contests_of() makes them.
-bool belongs_to(const std::vector<Json>& contest, const Json& row) {
+bool is_row_of(const std::vector<Json>& contest, const Json& row) {
   return contest_of(contest.front()) == contest_of(row) && std::ranges::none_of(contest, [&](const Json& other) {
            return other.value("implementation", Json()) == row.value("implementation", Json()) &&
                   other.at("problem") != row.at("problem");
@@ -44,7 +44,7 @@ bool belongs_to(const std::vector<Json>& contest, const Json& row) {
 std::vector<std::vector<Json>> problems_of(const Results& results) {
   std::vector<std::vector<Json>> problems;
   for (const Json& row : results.rows) {
-    if (problems.empty() || !belongs_to(problems.back(), row)) problems.emplace_back();
+    if (problems.empty() || !is_row_of(problems.back(), row)) problems.emplace_back();
     problems.back().push_back(row);
   }
   return problems;

@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json to_json(const Value& value) {
+Json value_json(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   if (const auto* real = std::get_if<double>(&value)) return json_number(*real);
   if (const auto* count = std::get_if<int64_t>(&value)) return *count;
@@ -29,7 +29,7 @@ Json to_json(const Value& value) {
   return nullptr;
 }
 
-Json to_json(const CheckResult& check) {
+Json verdict_json(const CheckResult& check) {
   Json tensors = Json::array();
   for (const Comparison& tensor : check.tensors) {
     tensors.push_back({{"name", tensor.name},
@@ -59,7 +59,7 @@ Json fact(const Json& environment, const Path& path) {
   return section->value(path[1], Json(nullptr));
 }
 
-std::vector<std::string> differences(const Json& environment, const Json& other, std::span<const Path> paths) {
+std::vector<std::string> fact_differences(const Json& environment, const Json& other, std::span<const Path> paths) {
   std::vector<std::string> sentences;
   for (const Path& path : paths) {
     const Json one = fact(environment, path), two = fact(other, path);
@@ -72,8 +72,8 @@ std::vector<std::string> differences(const Json& environment, const Json& other,
 
 Json to_json(const Row& row) {
   Json json{{"problem", to_string(row.problem)}};
-  for (const Metric& metric : metrics()) json[metric.tag] = to_json(metric.compute(row));
-  json["check"] = row.check ? to_json(*row.check) : Json(nullptr);
+  for (const Metric& metric : metrics()) json[metric.tag] = value_json(metric.compute(row));
+  json["check"] = row.check ? verdict_json(*row.check) : Json(nullptr);
   json["samples_ms"] = row.measurement ? Json(row.measurement->samples_ms) : Json::array();
   json["rounds"] = row.measurement ? Json(row.measurement->rounds) : Json::array();
   return json;
@@ -204,14 +204,14 @@ Results parse_results(std::string_view text, const std::string& origin) {
 Results read_results(const std::string& path) { return parse_results(read_file(path), path); }
 
 std::vector<std::string> machine_differences(const Json& environment, const Json& other) {
-  std::vector<std::string> sentences = differences(environment, other, kMachineFacts);
+  std::vector<std::string> sentences = fact_differences(environment, other, kMachineFacts);
   for (const Json* one : {&environment, &other})
     if (one->contains("mixed")) sentences.emplace_back("one of them was joined from results of several");
   return sentences;
 }
 
 std::vector<std::string> build_differences(const Json& environment, const Json& other) {
-  return differences(environment, other, kBuildFacts);
+  return fact_differences(environment, other, kBuildFacts);
 }
 
 }  // namespace lrnnx::bench

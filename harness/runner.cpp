@@ -25,7 +25,7 @@ constexpr double kShortLaunch = 3;
 // Of the interquartile range over the median; on a machine that does nothing else it stays below a few percent.
 constexpr double kNoisySpread = 0.2;
 
-Verdict verdict_of(Status status) {
+Verdict checked_verdict(Status status) {
   switch (status) {
     case Status::passed:
       return Verdict::passed;
@@ -224,7 +224,7 @@ void Runner::check(Contender& contender) {
   on_phase(kCheckingPhase);
   checker_.on_phase = on_phase;
   row.check = checker_.check(row.problem, backend, library);
-  row.verdict = verdict_of(row.check->status);
+  row.verdict = checked_verdict(row.check->status);
   row.exit_code = row.check->exit_code;
   row.reason = row.check->reason;
   if (row.verdict != Verdict::passed && row.verdict != Verdict::mistrusted) return contender.end();

@@ -33,7 +33,7 @@ std::string plain_text(const Json& value) {
 
 Json value_of(const Metric& metric, const Json& row) { return row.value(metric.tag, Json(nullptr)); }
 
-std::string text_of(const Json& row, const char* tag) {
+std::string cell_text(const Json& row, const char* tag) {
   const Json value = row.value(tag, Json(nullptr));
   return value.is_string() ? value.get<std::string>() : "";
 }
@@ -71,7 +71,7 @@ std::string summary_text(const Results& results, decltype(&format_table) format,
   std::map<std::string, int> skipped;  // rows by reason
   for (const Json& row : results.rows) {
     if (verdict_of(row) == Verdict::skipped)
-      ++skipped[text_of(row, "reason")];
+      ++skipped[cell_text(row, "reason")];
     else
       rows.push_back(&row);
   }
@@ -80,8 +80,8 @@ std::string summary_text(const Results& results, decltype(&format_table) format,
     text += fmt::format("ceilings of {}: {}\n{}", backend, to_string(ceilings), gap);
   if (!rows.empty()) text += columns_text(rows, format);
   for (const Json* row : rows)
-    if (const std::string reason = text_of(*row, "reason"); !reason.empty())
-      text += fmt::format("\n{}: {}\n  {}\n", text_of(*row, "verdict"), text_of(*row, "problem"), reason);
+    if (const std::string reason = cell_text(*row, "reason"); !reason.empty())
+      text += fmt::format("\n{}: {}\n  {}\n", cell_text(*row, "verdict"), cell_text(*row, "problem"), reason);
   for (const auto& [reason, count] : skipped)
     text += fmt::format("{}skipped: {} ({} problem{})\n", gap, reason, count, count == 1 ? "" : "s");
   if (!results.complete) text += fmt::format("{}ended before the last problem\n", gap);
@@ -99,7 +99,7 @@ std::string csv_text(const Results& results) {
   for (const Metric& metric : metrics()) text += fmt::format(",{}", metric.tag);
   text += "\n";
   for (const Json& row : results.rows) {
-    text += csv_field(text_of(row, "problem"));
+    text += csv_field(cell_text(row, "problem"));
     for (const Metric& metric : metrics()) text += ',' + csv_field(plain_text(value_of(metric, row)));
     text += "\n";
   }

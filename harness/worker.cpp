@@ -43,14 +43,14 @@ Clock::time_point in_seconds(double seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
-Json to_json(const std::map<std::string, Ceilings>& ceilings) {
+Json ceilings_json(const std::map<std::string, Ceilings>& ceilings) {
   Json json = Json::object();
-  for (const auto& [backend, measured] : ceilings) json[backend] = bench::to_json(measured);
+  for (const auto& [backend, measured] : ceilings) json[backend] = to_json(measured);
   return json;
 }
 
 // What a library says need not be UTF-8.
-std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string message_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 std::map<std::string, Ceilings> all_ceilings_from_json(const Json& json) {
   std::map<std::string, Ceilings> ceilings;
@@ -58,7 +58,7 @@ std::map<std::string, Ceilings> all_ceilings_from_json(const Json& json) {
   return ceilings;
 }
 
-std::string describe(int status) {
+std::string describe_wait_status(int status) {
   if (WIFSIGNALED(status))
     return fmt::format("its process ended with signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("its process ended with exit code {}", WEXITSTATUS(status));
@@ -99,7 +99,7 @@ class Child {
     }
   }
 
-  void tell(const char* key, const std::string& value) { channel_.send(text_of({{key, value}})); }
+  void tell(const char* key, const std::string& value) { channel_.send(message_line({{key, value}})); }
 
   void load() {
     if (!file_ || loaded_) return;
@@ -144,7 +144,7 @@ class Child {
     } catch (const Error& error) {
       return {{"error", error.what()}};
     }
-    return {{"ceilings", to_json(runner().ceilings())}, {"wall_time", take_wall_time()}};
+    return {{"ceilings", ceilings_json(runner().ceilings())}, {"wall_time", take_wall_time()}};
   }
 
   Json time(const Json& request) {
@@ -152,9 +152,9 @@ class Child {
     runner_->on_round = nullptr;
     if (request.at("by_turns"))
       runner_->on_round = [this](int stage) {
-        channel_.send(text_of({{"stage", stage},
+        channel_.send(message_line({{"stage", stage},
                                {"checked", runner_->checked()},
-                               {"ceilings", to_json(runner_->ceilings())},
+                               {"ceilings", ceilings_json(runner_->ceilings())},
                                {"wall_time", take_wall_time()}}));
         std::string line;  // if none comes: a signal, or the end of the parent
         if (channel_.receive(line) == Channel::Event::line)
@@ -164,8 +164,8 @@ class Child {
     for (const std::string line : request["time"]) contest.push_back(parse_problem(line));
     Json rows = Json::array();
     const Share share{.processes = request.at("processes"), .checked = request.at("checked").get<Checksums>()};
-    for (const Row& row : runner_->run(contest, share)) rows.push_back(bench::to_json(row));
-    return {{"rows", rows}, {"ceilings", to_json(runner_->ceilings())}, {"wall_time", take_wall_time()}};
+    for (const Row& row : runner_->run(contest, share)) rows.push_back(to_json(row));
+    return {{"rows", rows}, {"ceilings", ceilings_json(runner_->ceilings())}, {"wall_time", take_wall_time()}};
   }
 
   Channel& channel_;
@@ -185,7 +185,7 @@ int run_worker() {
   if (channel.receive(line) != Channel::Event::line) return static_cast<int>(ExitCode::system);
   Child child(channel, Json::parse(line));
   while (stop.signal() == 0 && channel.receive(line) == Channel::Event::line)
-    channel.send(text_of(child.answer(Json::parse(line))));
+    channel.send(message_line(child.answer(Json::parse(line))));
   return static_cast<int>(ExitCode::ok);
 }
 
@@ -225,8 +225,8 @@ void Worker::start(const std::string& backend) {
   channel_ = std::make_unique<Channel>(sockets[0]);
   Json library;
   if (options_.library) library = {{"name", options_.library->name}, {"path", options_.library->path}};
-  channel_->send(text_of({{"run", bench::to_json(options_.run)},
-                          {"check", bench::to_json(options_.check)},
+  channel_->send(message_line({{"run", to_json(options_.run)},
+                          {"check", to_json(options_.check)},
                           {"library", library},
                           {"backend", backend}}));
 }
@@ -252,7 +252,7 @@ std::string Worker::stop_child(bool kill) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   pid_ = 0;
-  return describe(status);
+  return describe_wait_status(status);
 }
 
 void Worker::send(const Json& request) {
@@ -261,7 +261,7 @@ void Worker::send(const Json& request) {
   told_to_stop_ = false;
   if (!channel_) start();
   resume();
-  channel_->send(text_of(request));  // if the child is gone, receive() will tell
+  channel_->send(message_line(request));  // if the child is gone, receive() will tell
 }
 
 // The next answer to the request in flight. Nothing if the child is gone: lost_ says how, and is empty if it was told
@@ -334,11 +334,11 @@ bool Worker::turn(bool by_turns) {
           {"by_turns", by_turns},
           {"processes", share_.processes},
           {"checked", share_.checked},
-          {"ceilings", to_json(ceilings_)}});
+          {"ceilings", ceilings_json(ceilings_)}});
     requested_ = true;
   } else {
     resume();
-    channel_->send(text_of({{"ceilings", to_json(ceilings_)}}));
+    channel_->send(message_line({{"ceilings", ceilings_json(ceilings_)}}));
   }
   const std::optional<Json> answer = receive();
   bool sound = true;
@@ -392,8 +392,7 @@ bool Worker::take_answer(const Json& answer) {
       throw UsageError(fmt::format("a row of another contest: {}", to_string(problem)));
     verdict_of(rows[i]);
     if (rows[i].at("sampling") == to_string(Stopped::signalled) && !told_to_stop_)
-      rows[i] =
-          bench::to_json(broken_row(problem, options_.run, "its process was told to stop, and not by this program"));
+      rows[i] = to_json(broken_row(problem, options_.run, "its process was told to stop, and not by this program"));
   }
   learn(ceilings);
   add_wall_time(answer.at("wall_time"));
@@ -421,7 +420,7 @@ Worker::Rows Worker::take() { return std::move(rows_); }
 Worker::Rows Worker::broken() const {
   Rows rows;
   if (lost_.empty()) return rows;
-  for (const Problem& problem : contest_) rows.push_back(bench::to_json(broken_row(problem, options_.run, lost_)));
+  for (const Problem& problem : contest_) rows.push_back(to_json(broken_row(problem, options_.run, lost_)));
   return rows;
 }
 

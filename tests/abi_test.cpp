@@ -16,7 +16,7 @@
 #include "lrnnx/lrnnx.h"
 #include "selective_scan_call.h"
 
-namespace lrnnx::test {
+namespace lrnnx::test::abi_test {
 namespace {
 
 using Problem = lrnnx_selective_scan_problem;
@@ -573,7 +573,7 @@ INSTANTIATE_TEST_SUITE_P(Abi, Output, testing::ValuesIn(tensors([](const TensorN
 
 // --- every discretization -------------------------------------------------------------------------------------------
 
-class EveryOperation : public testing::TestWithParam<Operation> {
+class EveryOperationOfTheAbi : public testing::TestWithParam<Operation> {
  protected:
   SelectiveScanCall call() const { return good_call(kOptions, {.operation = GetParam()}); }
   bool takes(const TensorName& tensor) const {
@@ -603,10 +603,10 @@ class EveryOperation : public testing::TestWithParam<Operation> {
     expect_untouched(good);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Abi, EveryOperation, testing::ValuesIn(operations()),
+INSTANTIATE_TEST_SUITE_P(Abi, EveryOperationOfTheAbi, testing::ValuesIn(operations()),
                          [](const auto& info) { return name_of(info.param); });
 
-TEST_P(EveryOperation, IsComputedAndWritesEveryOutput) {
+TEST_P(EveryOperationOfTheAbi, IsComputedAndWritesEveryOutput) {
   SelectiveScanCall good = call();
   const Problem problem = good.problem();
   const ForwardArgs forward = good.forward_args();
@@ -618,7 +618,7 @@ TEST_P(EveryOperation, IsComputedAndWritesEveryOutput) {
   EXPECT_TRUE(good.guards_intact());
 }
 
-TEST_P(EveryOperation, RefusesEachOptionThatItDoesNotTake) {
+TEST_P(EveryOperationOfTheAbi, RefusesEachOptionThatItDoesNotTake) {
   const lrnnx_variant variant = variant_of(GetParam());
   for (uint32_t option = 1; option & kOptions; option <<= 1) {
     SelectiveScanCall good = call();
@@ -631,7 +631,7 @@ TEST_P(EveryOperation, RefusesEachOptionThatItDoesNotTake) {
   }
 }
 
-TEST_P(EveryOperation, RefusesATensorThatIsMissingAndOneThatItDoesNotTake) {
+TEST_P(EveryOperationOfTheAbi, RefusesATensorThatIsMissingAndOneThatItDoesNotTake) {
   alignas(8) static float memory[8];
   for (const TensorName& tensor : kTensors) {
     if (takes(tensor))
@@ -641,12 +641,12 @@ TEST_P(EveryOperation, RefusesATensorThatIsMissingAndOneThatItDoesNotTake) {
   }
 }
 
-TEST_P(EveryOperation, CountsSizesInItsOwnElements) {
+TEST_P(EveryOperationOfTheAbi, CountsSizesInItsOwnElements) {
   for (const TensorName& tensor : kTensors)
     if (takes(tensor)) expect_refused(tensor, [](lrnnx_tensor& view) { --view.size; }, {tensor.name, "size", "needs"});
 }
 
-TEST_P(EveryOperation, RefusesWeightsThatStartWithinAnElement) {
+TEST_P(EveryOperationOfTheAbi, RefusesWeightsThatStartWithinAnElement) {
   const bool complex = GetParam().dtype == LRNNX_C64;
   for (const char* name : {"A", "B", "C", "h0", "last_state", "dlast_state", "dA", "dB", "dC", "dh0"})
     for (const TensorName& tensor : kTensors)
@@ -925,4 +925,4 @@ TEST(Abi, TheLastErrorBelongsToItsThread) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::abi_test

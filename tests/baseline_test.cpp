@@ -9,7 +9,7 @@
 
 #include "harness/error.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::baseline_test {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -298,4 +298,4 @@ TEST(Baseline, RefusesAnotherMachineAndNamesWhatDiffers) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::baseline_test

@@ -14,7 +14,7 @@
 #include "harness/operators.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::case_test {
 namespace {
 
 // The cpu backend, whose allocations a test may tamper with, and which copies in parts.
@@ -535,4 +535,4 @@ TEST(Checker, ReportsARefusedArgumentAsAnErrorOfUsage) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::case_test

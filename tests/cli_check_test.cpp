@@ -19,7 +19,7 @@
 #include "harness/variants.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::cli_check_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -612,4 +612,4 @@ TEST(CliCheck, AFaultEndsSeveralJobsWhereItEndsOne) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::cli_check_test

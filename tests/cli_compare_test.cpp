@@ -7,7 +7,7 @@
 
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::cli_compare_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -103,4 +103,4 @@ TEST_F(CliCompare, ASweepAgainstABaselineSaysWhatChangedAfterItsTable) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::cli_compare_test

@@ -8,7 +8,7 @@
 
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::cli_library_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -344,4 +344,4 @@ TEST(CliLibrary, BadArgumentsAreUsageErrorsThatNameWhatWasGiven) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::cli_library_test

@@ -17,7 +17,7 @@
 
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::cli_resume_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -255,4 +255,4 @@ TEST(CliSweepPlan, ShardsTogetherAreTheWholeAndApartShareNothing) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::cli_resume_test

@@ -16,7 +16,7 @@
 #include "lrnnx/lrnnx.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::cli_sweep_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -306,4 +306,4 @@ TEST(CliSweep, AClosedErrorStreamDisturbsNothing) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::cli_sweep_test

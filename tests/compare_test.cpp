@@ -10,7 +10,7 @@
 
 #include "harness/fill.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::compare_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -503,4 +503,4 @@ TEST_F(Compare, DescribesTheWorstElementWithWhatWasAllowed) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::compare_test

@@ -13,7 +13,7 @@
 #include "lrnnx/lrnnx.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::configurations_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -216,4 +216,4 @@ TEST(CliConfigurations, ListHasTheKeysOfEveryVariantAndTheirValues) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::configurations_test

@@ -9,7 +9,7 @@
 #include "harness/results.h"
 #include "harness/variants.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::cost_test {
 namespace {
 
 constexpr double kSteps = 8.0 * 2048 * 2048;  // batch * dim * seqlen
@@ -210,4 +210,4 @@ TEST(Floor, IsBelowEveryTimeOnRecord) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::cost_test

@@ -15,7 +15,7 @@
 #include "selective_scan/single_state.h"
 #include "selective_scan/tuning.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::coverage_test {
 namespace {
 
 constexpr cuda::Device kH100 = {.multiprocessors = 132, .shared_bytes = 227 * 1024};
@@ -84,4 +84,4 @@ TEST(Coverage, TheConfigurationsOfTheExactSuiteExist) { EXPECT_FALSE(kernels_of(
 INSTANTIATE_TEST_SUITE_P(Suites, Kernels, ::testing::Values("check-quick", "check-full"));
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::coverage_test

@@ -7,7 +7,7 @@
 #include <set>
 #include <tuple>
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::covering_test {
 namespace {
 
 bool anything(const Choice&) { return true; }
@@ -55,4 +55,4 @@ TEST(CoverPairs, IsTheSameEveryTime) {
 TEST(CoverPairs, OneAxisHasNoPairs) { EXPECT_TRUE(cover_pairs({5}, anything).empty()); }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::covering_test

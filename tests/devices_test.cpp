@@ -9,7 +9,7 @@
 #include "harness/backend.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::devices_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -110,4 +110,4 @@ TEST(Devices, ThatMakeNoSenseAreRefused) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::devices_test

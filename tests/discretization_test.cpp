@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace lrnnx::test {
+namespace lrnnx::test::discretization_test {
 namespace {
 
 constexpr double kUnitRoundoff = 0x1p-24;
@@ -307,4 +307,4 @@ TEST_P(Discretization, PropagatesNaN) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::discretization_test

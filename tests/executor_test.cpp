@@ -6,7 +6,7 @@
 #include "harness/error.h"
 #include "harness/results.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::executor_test {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -152,4 +152,4 @@ TEST(Executor, OneProcessIsEnoughForWhatIsLargeAndOnTheProcessor) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::executor_test

@@ -9,7 +9,7 @@
 
 #include "harness/error.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::fill_test {
 namespace {
 
 Problem problem_with(const std::string& options, const std::string& fill = "init") {
@@ -377,4 +377,4 @@ TEST(Fill, IsJudgedByWhatItWasMadeFor) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::fill_test

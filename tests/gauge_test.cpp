@@ -16,7 +16,7 @@
 #include "reference/selective_scan_gauge.h"
 #include "tests/float_scan.h"
 
-namespace lrnnx::test {
+namespace lrnnx::test::gauge_test {
 namespace {
 
 using reference::GradientGauges;
@@ -280,7 +280,7 @@ class Oracle {
   }
 
   Verdict judge(const NamedTensor& tensor, const FloatResult& got) const {
-    return test::judge(got.*tensor.got, expected(tensor), gauge(tensor));
+    return gauge_test::judge(got.*tensor.got, expected(tensor), gauge(tensor));
   }
   const Tensor& expected(const NamedTensor& tensor) const {
     return tensor.output ? outputs_.*tensor.output : gradients_.*tensor.gradient;
@@ -519,4 +519,4 @@ TEST_P(Gauges, NoBitDependsOnTheNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::gauge_test

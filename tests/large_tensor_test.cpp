@@ -11,7 +11,7 @@
 #include <random>
 #include <vector>
 
-namespace lrnnx::test {
+namespace lrnnx::test::large_tensor_test {
 namespace {
 
 constexpr int64_t kBatch = 2, kDim = 3, kLength = 100, kStates = 4;
@@ -154,7 +154,7 @@ TEST(LargeTensor, RowsFarBeyondTwoToThe31GiveWhatNearOnesGive) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::large_tensor_test
 #else
 TEST(LargeTensor, RowsFarBeyondTwoToThe31GiveWhatNearOnesGive) {
   GTEST_SKIP() << "needs the CUDA backend, which this build is without";

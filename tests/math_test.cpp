@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace lrnnx::test {
+namespace lrnnx::test::math_test {
 namespace {
 
 constexpr double kUnitRoundoff = 0x1p-24;
@@ -146,4 +146,4 @@ TEST(MathExact, FmaRoundsOnce) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::math_test

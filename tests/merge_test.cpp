@@ -6,7 +6,7 @@
 #include "harness/error.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::merge_test {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -120,4 +120,4 @@ TEST(CliMerge, ShardsRunApartAndJoinedAreTheRowsOfTheWholeSweep) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::merge_test

@@ -11,7 +11,7 @@
 #include "harness/runner.h"
 #include "harness/variants.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::naive_test {
 namespace {
 
 const Library& naive() {
@@ -137,4 +137,4 @@ TEST(Naive, RefusesWhatTheOperatorDoesNotDefine) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::naive_test

@@ -9,7 +9,7 @@
 #include "harness/error.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::npy_test {
 namespace {
 
 // What a reader of the format's version 1.0 finds.
@@ -80,4 +80,4 @@ TEST(Npy, NamesAFileThatCannotBeWritten) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::npy_test

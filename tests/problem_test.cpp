@@ -11,7 +11,7 @@
 #include "harness/fill.h"
 #include "harness/variants.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::problem_test {
 namespace {
 
 constexpr const char* kVariant = "selective_scan.mamba.f32.forward.cpu";
@@ -219,4 +219,4 @@ TEST(Problem, TheImplementationPrintsParsesAndChangesNoInputs) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::problem_test

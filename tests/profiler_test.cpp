@@ -8,7 +8,7 @@
 
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::profiler_test {
 namespace {
 
 const std::string kLine =
@@ -75,4 +75,4 @@ TEST_F(Profiler, SeesOneLaunchAProblemIfTheSweepIsForIt) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::profiler_test

@@ -9,7 +9,7 @@
 #include "harness/report_assets.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::readme_test {
 namespace {
 
 const std::string kReadme = read_text(LRNNX_SOURCE_DIR "/README.md");
@@ -163,4 +163,4 @@ TEST(Readme, ItsCommandsEndWithoutAFault) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::readme_test

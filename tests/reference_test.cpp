@@ -18,7 +18,7 @@
 #include "reference/selective_scan_gauge.h"
 #include "reference/self_test.h"
 
-namespace lrnnx::reference {
+namespace lrnnx::reference::reference_test {
 namespace {
 
 // --- The self-test ------------------------------------------------------------------------------------------------
@@ -134,4 +134,4 @@ TEST(SelectiveScanReferenceValidation, AWrongArgumentIsRefusedByName) {
 }
 
 }  // namespace
-}  // namespace lrnnx::reference
+}  // namespace lrnnx::reference::reference_test

@@ -13,7 +13,7 @@
 #include "harness/sinks.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::report_test {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -439,4 +439,4 @@ TEST_F(Report, ABrowserShowsResultsWithoutASingleTime) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::report_test

@@ -10,7 +10,7 @@
 #include "harness/sinks.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::results_test {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -137,4 +137,4 @@ TEST(Results, OnlyASoundTimeCountsAsOne) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::results_test

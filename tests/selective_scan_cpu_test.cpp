@@ -12,7 +12,7 @@
 
 #include "selective_scan_call.h"
 
-namespace lrnnx::test {
+namespace lrnnx::test::selective_scan_cpu_test {
 namespace {
 
 constexpr uint32_t kAll = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C | LRNNX_HAS_D | LRNNX_HAS_Z | LRNNX_HAS_DELTA_BIAS |
@@ -158,27 +158,27 @@ CallOptions usual(const Operation& operation) {
   return call;
 }
 
-class EveryOperation : public testing::TestWithParam<Operation> {};
-INSTANTIATE_TEST_SUITE_P(SelectiveScanCpu, EveryOperation, testing::ValuesIn(operations()),
+class EveryOperationOnTheCpu : public testing::TestWithParam<Operation> {};
+INSTANTIATE_TEST_SUITE_P(SelectiveScanCpu, EveryOperationOnTheCpu, testing::ValuesIn(operations()),
                          [](const auto& info) { return name_of(info.param); });
 
-TEST_P(EveryOperation, IsRightUnderEveryCombinationOfOptions) {
+TEST_P(EveryOperationOnTheCpu, IsRightUnderEveryCombinationOfOptions) {
   const uint32_t taken = variant_of(GetParam()).options & kAll;
   for (uint32_t options = 0; options <= kAll; ++options)
     if ((options & ~taken) == 0) expect_right({2, 21, 150, 3, 3}, options, usual(GetParam()));
 }
 
-TEST_P(EveryOperation, IsRightForAnyLengthAndAnyNumberOfStates) {
+TEST_P(EveryOperationOnTheCpu, IsRightForAnyLengthAndAnyNumberOfStates) {
   for (int64_t seqlen : {1, 2, 33, 129, 1000})
     for (int64_t dstate : {1, 2, 3, 16, 17}) expect_right({2, 6, seqlen, dstate, 2}, kTypical, usual(GetParam()));
   expect_right({1, 3, 300, 256, 1}, kTypical, usual(GetParam()));
 }
 
-TEST_P(EveryOperation, IsRightForChannelsThatFillNoVector) {
+TEST_P(EveryOperationOnTheCpu, IsRightForChannelsThatFillNoVector) {
   for (int64_t dim : {1, 7, 17}) expect_right({3, dim, 140, 4, 1}, kTypical, usual(GetParam()));
 }
 
-TEST_P(EveryOperation, ReadsAndWritesStridedViewsInPlace) {
+TEST_P(EveryOperationOnTheCpu, ReadsAndWritesStridedViewsInPlace) {
   CallOptions call = usual(GetParam());
   call.outputs = Layout::channels_outermost;
   for (Layout inputs : {Layout::padded, Layout::channels_outermost, Layout::broadcast}) {
@@ -187,11 +187,11 @@ TEST_P(EveryOperation, ReadsAndWritesStridedViewsInPlace) {
   }
 }
 
-TEST_P(EveryOperation, SumsGradientsSegmentBySegmentRight) {
+TEST_P(EveryOperationOnTheCpu, SumsGradientsSegmentBySegmentRight) {
   expect_right({1, 16, 1300, 256, 16}, kTypical, usual(GetParam()));
 }
 
-TEST_P(EveryOperation, GivesTheSameBitsOnAnyNumberOfThreads) {
+TEST_P(EveryOperationOnTheCpu, GivesTheSameBitsOnAnyNumberOfThreads) {
   for (const Shape& shape : {Shape{2, 70, 200, 5, 1}, Shape{1, 600, 140, 2, 1}})
     for (uint32_t options : {kAll, kTypical & ~kVariable})
       for (const CpuImplementation* implementation : implementations()) {
@@ -209,7 +209,7 @@ TEST_P(EveryOperation, GivesTheSameBitsOnAnyNumberOfThreads) {
 }
 
 // A NaN in one channel: nothing else changes, not in a single bit, and neither do the steps before.
-TEST_P(EveryOperation, SpreadsANanOnlyToLaterStepsOfItsChannel) {
+TEST_P(EveryOperationOnTheCpu, SpreadsANanOnlyToLaterStepsOfItsChannel) {
   const Shape shape = {2, 21, 300, 5, 1};
   constexpr int64_t kRow = 1 * 21 + 18, kStep = 131;
   for (const CpuImplementation* implementation : implementations())
@@ -236,7 +236,7 @@ TEST_P(EveryOperation, SpreadsANanOnlyToLaterStepsOfItsChannel) {
 
 constexpr uint32_t kPlainSteps = kTypical & ~LRNNX_DELTA_SOFTPLUS & ~LRNNX_HAS_DELTA_BIAS;
 
-TEST_P(EveryOperation, IsRightWhereStepsAreZero) {
+TEST_P(EveryOperationOnTheCpu, IsRightWhereStepsAreZero) {
   for (uint32_t options : {kPlainSteps, kPlainSteps | LRNNX_HAS_DELTA_A})
     expect_right({2, 5, 150, 3, 1}, options, usual(GetParam()), kTolerance, [](SelectiveScanCall& call) {
       for (const char* name : {"delta", "deltaA"})
@@ -247,7 +247,7 @@ TEST_P(EveryOperation, IsRightWhereStepsAreZero) {
     });
 }
 
-TEST_P(EveryOperation, IsRightWhereAIsZeroOrTiny) {
+TEST_P(EveryOperationOnTheCpu, IsRightWhereAIsZeroOrTiny) {
   // rglru has A in (0, 1): its logarithm is what is tiny.
   const bool rglru = GetParam().discretization == LRNNX_RGLRU;
   expect_right({2, 5, 150, 3, 1}, kTypical, usual(GetParam()), kTolerance, [&](SelectiveScanCall& call) {
@@ -258,7 +258,7 @@ TEST_P(EveryOperation, IsRightWhereAIsZeroOrTiny) {
   });
 }
 
-TEST_P(EveryOperation, IsRightWhereTheTransitionUnderflowsOrVanishes) {
+TEST_P(EveryOperationOnTheCpu, IsRightWhereTheTransitionUnderflowsOrVanishes) {
   CallOptions call = usual(GetParam());
   switch (GetParam().discretization) {
     case LRNNX_RGLRU:
@@ -279,7 +279,7 @@ TEST_P(EveryOperation, IsRightWhereTheTransitionUnderflowsOrVanishes) {
   expect_right({2, 5, 150, 3, 1}, kPlainSteps, call, kTolerance, [](SelectiveScanCall&) {});
 }
 
-TEST_P(EveryOperation, IsRightForDenormalInputs) {
+TEST_P(EveryOperationOnTheCpu, IsRightForDenormalInputs) {
   expect_right({2, 5, 150, 3, 1}, kPlainSteps, usual(GetParam()), kTolerance, [](SelectiveScanCall& call) {
     Tensor& delta = call.inputs()["delta"];
     for (int64_t i = 0; i < delta.count(); i += 2) delta.at(i) = 1e-41f;
@@ -288,7 +288,7 @@ TEST_P(EveryOperation, IsRightForDenormalInputs) {
   });
 }
 
-TEST_P(EveryOperation, IsRightForLongSlowSequences) {
+TEST_P(EveryOperationOnTheCpu, IsRightForLongSlowSequences) {
   if (GetParam().discretization == LRNNX_S7) return;  // decays whatever its parameter is, but for huge ones
   CallOptions call = usual(GetParam());
   call.A = {-1e-2f, -1e-3f};
@@ -474,4 +474,4 @@ TEST(SelectiveScanCpu, SavedStatesAreUnderAFifthOfTheInputsAndOutputs) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::selective_scan_cpu_test

@@ -9,7 +9,7 @@
 #include "selective_scan/cpu.h"
 #include "selective_scan_call.h"
 
-namespace lrnnx::test {
+namespace lrnnx::test::selective_scan_half_test {
 namespace {
 
 constexpr uint32_t kAll = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C | LRNNX_HAS_D | LRNNX_HAS_Z | LRNNX_HAS_DELTA_BIAS |
@@ -204,4 +204,4 @@ TEST(SelectiveScanHalf, SumsGradientsOfManySegmentsInFloats) {
 }
 
 }  // namespace
-}  // namespace lrnnx::test
+}  // namespace lrnnx::test::selective_scan_half_test

@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::stats_test {
 namespace {
 
 TEST(Stats, QuantilesInterpolateBetweenOrderStatistics) {
@@ -120,4 +120,4 @@ TEST(Stats, SummaryRefusesNoSamplesAndSamplesThatAreNotNumbers) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::stats_test

@@ -12,7 +12,7 @@
 
 #include "common/half.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::storage_test {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -170,4 +170,4 @@ TEST(KernelHalf, NarrowsToNearestEverywhere) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::storage_test

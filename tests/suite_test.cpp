@@ -12,7 +12,7 @@
 #include "harness/variants.h"
 #include "tests/run_program.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::suite_test {
 namespace {
 
 std::vector<Problem> expand(const std::string& text) { return expand_suite(text, "test", {"cpu"}); }
@@ -412,4 +412,4 @@ TEST(Suites, OfTheProjectAllExpand) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::suite_test

@@ -13,7 +13,7 @@
 #include "harness/error.h"
 #include "harness/sinks.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::sweep_test {
 namespace {
 
 Problem tiny(const std::string& direction = "forward", const std::string& backend = "cpu") {
@@ -531,4 +531,4 @@ TEST(Json, OfASweepThatASignalEndedSaysThatItIsNotComplete) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::sweep_test

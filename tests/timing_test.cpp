@@ -13,7 +13,7 @@
 #include "harness/backend.h"
 #include "harness/flush_probe.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::timing_test {
 namespace {
 
 // Launches take what the test says, one after the other, and the last of it for ever.
@@ -236,4 +236,4 @@ TEST(Timing, TheCpuTimerMeasuresTheLaunchAndNotTheFlush) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::timing_test

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace lrnnx::cuda {
+namespace lrnnx::cuda::tuning_test {
 namespace {
 
 constexpr Device kH100 = {.multiprocessors = 132, .shared_bytes = 227 * 1024};
@@ -333,4 +333,4 @@ TEST(Tuning, ARefusalSaysWhatIsAllowedAndWhy) {
 }
 
 }  // namespace
-}  // namespace lrnnx::cuda
+}  // namespace lrnnx::cuda::tuning_test

@@ -15,7 +15,7 @@
 #include "discretization/mamba.h"
 #include "discretization/zoh.h"
 
-namespace lrnnx {
+namespace lrnnx::update_test {
 namespace {
 
 using Wide = std::complex<double>;
@@ -189,4 +189,4 @@ TEST(JointUpdate, IsTheSeparateOneWhereNoneIsDefined) {
 }
 
 }  // namespace
-}  // namespace lrnnx
+}  // namespace lrnnx::update_test

@@ -9,7 +9,7 @@
 
 #include "harness/activity.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::wall_time_test {
 namespace {
 
 void pass(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
@@ -62,4 +62,4 @@ TEST(WallTime, OverheadIsAllButKernelsFlushAndOracle) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::wall_time_test

@@ -6,7 +6,7 @@
 
 #include "harness/results.h"
 
-namespace lrnnx::bench {
+namespace lrnnx::bench::worker_test {
 namespace {
 
 Problem tiny(const std::string& direction = "forward") {
@@ -109,4 +109,4 @@ TEST(Worker, AProgramThatCannotBeStartedIsAnErrorInWords) {
 }
 
 }  // namespace
-}  // namespace lrnnx::bench
+}  // namespace lrnnx::bench::worker_test

@@ -1,5 +1,8 @@
 // The selective scan as a framework runs it: every step of the formula on its own, its result kept in memory. Also the
 // simplest text of the operator: what each step computes stands in one place, for the processor and for CUDA.
+//
+// Steps that are the same for all discretizations are functions without one, or of the type of weights alone: each body
+// is a kernel, and takes as long to compile.
 #pragma once
 
 #include "discretization/all.h"
@@ -54,6 +57,24 @@ void prepare_weights(Steps& steps, const Shape& shape, const T* A, T* omega) {
   });
 }
 
+// The sums over batches of what is one sum for each batch.
+template <class T, class Steps>
+void sum_batches_of_states(Steps& steps, const Shape& shape, const T* partial, T* to) {
+  steps.each(shape.each_weight(), [=] LRNNX_BODY(Index, Index, Index d, Index n) {
+    Sum<T> sum;
+    for (Index b = 0; b < shape.batch; ++b) sum.add(partial[shape.state_at(b, d, n)]);
+    to[shape.weight_at(d, n)] = sum.value();
+  });
+}
+template <class Steps>
+void sum_batches_of_channels(Steps& steps, const Shape& shape, const float* partial, float* to) {
+  steps.each(shape.each_channel(), [=] LRNNX_BODY(Index, Index, Index d, Index) {
+    Sum<float> sum;
+    for (Index b = 0; b < shape.batch; ++b) sum.add(partial[b * shape.dim + d]);
+    to[d] = sum.value();
+  });
+}
+
 // The gradient of B or C: of variable ones the sum of term(b, d, l, n) over the channels of each group, of fixed ones
 // that over time, `partial`, and then over batches.
 template <class T, class Steps, class Term>
@@ -72,12 +93,7 @@ void sum_coefficients(Steps& steps, const Shape& shape, const Coefficients<T>& g
     for (Index l = 0; l < shape.seqlen; ++l) sum.add(term(b, d, l, n));
     partial[shape.state_at(b, d, n)] = sum.value();
   });
-  T* to = static_cast<T*>(gradient.data);
-  steps.each(shape.each_weight(), [=] LRNNX_BODY(Index, Index, Index d, Index n) {
-    Sum<T> sum;
-    for (Index b = 0; b < shape.batch; ++b) sum.add(partial[shape.state_at(b, d, n)]);
-    to[shape.weight_at(d, n)] = sum.value();
-  });
+  sum_batches_of_states(steps, shape, partial, static_cast<T*>(gradient.data));
 }
 
 // The sum of term(b, d, l) over time, `partial`, and then over batches.
@@ -88,10 +104,66 @@ void sum_channels(Steps& steps, const Shape& shape, float* to, float* partial, T
     for (Index l = 0; l < shape.seqlen; ++l) sum.add(term(b, d, l));
     partial[b * shape.dim + d] = sum.value();
   });
-  steps.each(shape.each_channel(), [=] LRNNX_BODY(Index, Index, Index d, Index) {
-    Sum<float> sum;
-    for (Index b = 0; b < shape.batch; ++b) sum.add(partial[b * shape.dim + d]);
-    to[d] = sum.value();
+  sum_batches_of_channels(steps, shape, partial, to);
+}
+
+// --- forward ------------------------------------------------------------------------------------------------------
+
+// dt = softplus(delta + bias)
+template <class Steps>
+void find_steps(Steps& steps, const Shape& shape, const Sequence& delta, const float* bias, bool through_softplus,
+                float* dt) {
+  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
+    const float x = delta.read(b, d, l) + (bias == nullptr ? 0.0f : bias[d]);
+    dt[shape.at(b, d, l)] = through_softplus ? softplus(x) : x;
+  });
+}
+
+// h_t = transition_t h_{t-1} + what enters, in its place.
+template <class T, class Steps>
+void scan_states(Steps& steps, const Shape& shape, const T* h0, const Kept<T>& kept) {
+  steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {
+    T h = h0 == nullptr ? from_real<T>(0.0f) : h0[shape.state_at(b, d, n)];
+    for (Index l = 0; l < shape.seqlen; ++l) {
+      const Index i = shape.at(b, d, l, n);
+      h = kept.transition[i] * h + kept.state[i];
+      kept.state[i] = h;
+    }
+  });
+}
+
+// y = sum of C h
+template <class T, class Steps>
+void read_out(Steps& steps, const Shape& shape, const Coefficients<T>& C, const Kept<T>& kept, float* y) {
+  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
+    float sum = 0.0f;
+    for (Index n = 0; n < shape.dstate; ++n)
+      sum += real(C.read(b, d, shape.group_of(d), l, n) * kept.state[shape.at(b, d, l, n)]);
+    y[shape.at(b, d, l)] = kReadout<T> * sum;
+  });
+}
+
+// y + D u, and that through the gate.
+template <class Steps>
+void write_outputs(Steps& steps, const Shape& shape, const Sequence& u, const Sequence& z, const float* D, float* y,
+                   const Sequence& out, const Sequence& out_z) {
+  if (D != nullptr) {
+    steps.each(shape.each_step(),
+               [=] LRNNX_BODY(Index b, Index d, Index l, Index) { y[shape.at(b, d, l)] += D[d] * u.read(b, d, l); });
+  }
+  steps.each(shape.each_step(),
+             [=] LRNNX_BODY(Index b, Index d, Index l, Index) { out.write(b, d, l, y[shape.at(b, d, l)]); });
+  if (z.given()) {
+    steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
+      out_z.write(b, d, l, y[shape.at(b, d, l)] * silu(z.read(b, d, l)));
+    });
+  }
+}
+
+template <class T, class Steps>
+void write_last_state(Steps& steps, const Shape& shape, const Kept<T>& kept, T* last_state) {
+  steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {
+    last_state[shape.state_at(b, d, n)] = kept.state[shape.at(b, d, shape.seqlen - 1, n)];
   });
 }
 
@@ -111,11 +183,7 @@ void forward(Steps& steps, const lrnnx_selective_scan_problem& problem, const lr
   const Kept<T> kept(shape, args.saved == nullptr ? workspace : saved);
 
   prepare_weights<F>(steps, shape, values<T>(args.A), part.omega);
-  // dt = softplus(delta + bias)
-  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-    const float x = delta.read(b, d, l) + (bias == nullptr ? 0.0f : bias[d]);
-    part.dt[shape.at(b, d, l)] = through_softplus ? softplus(x) : x;
-  });
+  find_steps(steps, shape, delta, bias, through_softplus, part.dt);
   // The transition of every step and state.
   steps.each(shape.each_update(), [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
     const float dtA = deltaA.given() ? deltaA.read(b, d, l) : part.dt[shape.at(b, d, l)];
@@ -127,39 +195,96 @@ void forward(Steps& steps, const lrnnx_selective_scan_problem& problem, const lr
         times_input<F>(part.omega[shape.weight_at(d, n)], part.dt[shape.at(b, d, l)], from_real<T>(u.read(b, d, l)));
     kept.state[shape.at(b, d, l, n)] = x * B.read(b, d, shape.group_of(d), l, n);
   });
-  // h_t = transition_t h_{t-1} + what enters, in its place.
-  steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {
-    T h = h0 == nullptr ? from_real<T>(0.0f) : h0[shape.state_at(b, d, n)];
-    for (Index l = 0; l < shape.seqlen; ++l) {
-      const Index i = shape.at(b, d, l, n);
-      h = kept.transition[i] * h + kept.state[i];
-      kept.state[i] = h;
-    }
-  });
-  // y = sum of C h
+  scan_states(steps, shape, h0, kept);
+  read_out(steps, shape, C, kept, part.y);
+  write_outputs(steps, shape, u, z, D, part.y, out, out_z);
+  if (last_state != nullptr) write_last_state(steps, shape, kept, last_state);
+}
+
+// --- backward -----------------------------------------------------------------------------------------------------
+
+// dt and its slope by delta
+template <class Steps>
+void find_steps_and_slopes(Steps& steps, const Shape& shape, const Sequence& delta, const float* bias,
+                           bool through_softplus, float* to, float* slope) {
   steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-    float sum = 0.0f;
-    for (Index n = 0; n < shape.dstate; ++n)
-      sum += real(C.read(b, d, shape.group_of(d), l, n) * kept.state[shape.at(b, d, l, n)]);
-    part.y[shape.at(b, d, l)] = kReadout<T> * sum;
+    const float x = delta.read(b, d, l) + (bias == nullptr ? 0.0f : bias[d]);
+    const ValueAndSlope dt = through_softplus ? softplus_and_sigmoid(x) : ValueAndSlope{x, 1.0f};
+    to[shape.at(b, d, l)] = dt.value;
+    slope[shape.at(b, d, l)] = dt.slope;
   });
-  if (D != nullptr) {
-    steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-      part.y[shape.at(b, d, l)] += D[d] * u.read(b, d, l);
-    });
-  }
-  steps.each(shape.each_step(),
-             [=] LRNNX_BODY(Index b, Index d, Index l, Index) { out.write(b, d, l, part.y[shape.at(b, d, l)]); });
-  if (z.given()) {
-    steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-      out_z.write(b, d, l, part.y[shape.at(b, d, l)] * silu(z.read(b, d, l)));
-    });
-  }
-  if (last_state != nullptr) {
-    steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {
-      last_state[shape.state_at(b, d, n)] = kept.state[shape.at(b, d, shape.seqlen - 1, n)];
-    });
-  }
+}
+
+// The gate: dy and dz
+template <class Steps>
+void pass_gate(Steps& steps, const Shape& shape, const Sequence& dout, const Sequence& out, const Sequence& z,
+               const Sequence& dz, float* to) {
+  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
+    float dy = dout.read(b, d, l);
+    if (z.given()) {
+      const ValueAndSlope gate = silu_and_slope(z.read(b, d, l));
+      dz.write(b, d, l, dy * out.read(b, d, l) * gate.slope);
+      dy = dy * gate.value;
+    }
+    to[shape.at(b, d, l)] = dy;
+  });
+}
+
+// What enters the adjoint of every state, conj(C) dy; then g_t = conj(transition_{t+1}) g_{t+1} + that, in its place.
+template <class T, class Steps>
+void scan_adjoints(Steps& steps, const Shape& shape, const Coefficients<T>& C, const float* dy, const T* dlast_state,
+                   const Kept<T>& kept, T* adjoint, T* dh0) {
+  steps.each(shape.each_update(), [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
+    adjoint[shape.at(b, d, l, n)] = conj(C.read(b, d, shape.group_of(d), l, n)) * (kReadout<T> * dy[shape.at(b, d, l)]);
+  });
+  steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {
+    T carry = dlast_state == nullptr ? from_real<T>(0.0f) : dlast_state[shape.state_at(b, d, n)];
+    for (Index l = shape.seqlen - 1; l >= 0; --l) {
+      const Index i = shape.at(b, d, l, n);
+      const T g = adjoint[i] + carry;
+      adjoint[i] = g;
+      carry = conj(kept.transition[i]) * g;
+    }
+    if (dh0 != nullptr) dh0[shape.state_at(b, d, n)] = carry;
+  });
+}
+
+// Of the states and dy.
+template <class T, class Steps>
+void find_dC(Steps& steps, const Shape& shape, const Kept<T>& kept, const float* dy, const Coefficients<T>& dC,
+             T* partial) {
+  sum_coefficients<T>(steps, shape, dC, partial, [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
+    return conj(kept.state[shape.at(b, d, l, n)]) * (kReadout<T> * dy[shape.at(b, d, l)]);
+  });
+}
+
+// du, through the input, dx, and through D; dD
+template <class Steps>
+void find_du(Steps& steps, const Shape& shape, const Sequence& u, const float* D, const float* dx, const float* dy,
+             const Sequence& du, float* dD, float* partial) {
+  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
+    const float through_D = D == nullptr ? 0.0f : D[d] * dy[shape.at(b, d, l)];
+    du.write(b, d, l, dx[shape.at(b, d, l)] + through_D);
+  });
+  if (D == nullptr) return;
+  sum_channels(steps, shape, dD, partial,
+               [=] LRNNX_BODY(Index b, Index d, Index l) { return dy[shape.at(b, d, l)] * u.read(b, d, l); });
+}
+
+// The gradient of the input factor.
+template <class T, class Steps>
+void find_dfactor(Steps& steps, const Shape& shape, const Sequence& u, const Coefficients<T>& B, const T* adjoint,
+                  T* dfactor) {
+  steps.each(shape.each_update(), [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
+    const Index i = shape.at(b, d, l, n);
+    dfactor[i] = adjoint[i] * conj(B.read(b, d, shape.group_of(d), l, n)) * u.read(b, d, l);
+  });
+}
+
+template <class Steps>
+void find_dbias(Steps& steps, const Shape& shape, const float* ddelta, float* dbias, float* partial) {
+  sum_channels(steps, shape, dbias, partial,
+               [=] LRNNX_BODY(Index b, Index d, Index l) { return ddelta[shape.at(b, d, l)]; });
 }
 
 // Complex gradients are those by the real part plus i times those by the imaginary part, so that a product's factor has
@@ -183,53 +308,19 @@ void backward(Steps& steps, const lrnnx_selective_scan_problem& problem,
   const Kept<T> kept(shape, saved);  // read only
 
   prepare_weights<F>(steps, shape, A, part.omega);
-  // dt and its slope by delta
-  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-    const float x = delta.read(b, d, l) + (bias == nullptr ? 0.0f : bias[d]);
-    const ValueAndSlope dt = through_softplus ? softplus_and_sigmoid(x) : ValueAndSlope{x, 1.0f};
-    part.dt[shape.at(b, d, l)] = dt.value;
-    part.dt_slope[shape.at(b, d, l)] = dt.slope;
-  });
-  // The gate: dy and dz
-  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-    float dy = dout.read(b, d, l);
-    if (z.given()) {
-      const ValueAndSlope gate = silu_and_slope(z.read(b, d, l));
-      dz.write(b, d, l, dy * out.read(b, d, l) * gate.slope);
-      dy = dy * gate.value;
-    }
-    part.dy[shape.at(b, d, l)] = dy;
-  });
-  // What enters the adjoint of every state: conj(C) dy.
-  steps.each(shape.each_update(), [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
-    part.adjoint[shape.at(b, d, l, n)] =
-        conj(C.read(b, d, shape.group_of(d), l, n)) * (kReadout<T> * part.dy[shape.at(b, d, l)]);
-  });
-  // g_t = conj(transition_{t+1}) g_{t+1} + what enters, in its place.
-  steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {
-    T carry = dlast_state == nullptr ? from_real<T>(0.0f) : dlast_state[shape.state_at(b, d, n)];
-    for (Index l = shape.seqlen - 1; l >= 0; --l) {
-      const Index i = shape.at(b, d, l, n);
-      const T g = part.adjoint[i] + carry;
-      part.adjoint[i] = g;
-      carry = conj(kept.transition[i]) * g;
-    }
-    if (dh0 != nullptr) dh0[shape.state_at(b, d, n)] = carry;
-  });
-
-  // dC, of the states and dy; dB, of the adjoints and factor u.
-  const auto C_term = [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
-    return conj(kept.state[shape.at(b, d, l, n)]) * (kReadout<T> * part.dy[shape.at(b, d, l)]);
-  };
+  find_steps_and_slopes(steps, shape, delta, bias, through_softplus, part.dt, part.dt_slope);
+  pass_gate(steps, shape, dout, out, z, dz, part.dy);
+  scan_adjoints(steps, shape, C, part.dy, dlast_state, kept, part.adjoint, dh0);
+  find_dC(steps, shape, kept, part.dy, dC, part.dC);
+  // dB, of the adjoints and factor u
   const auto B_term = [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
     return times_conj_input<F>(part.omega[shape.weight_at(d, n)], part.dt[shape.at(b, d, l)],
                                part.adjoint[shape.at(b, d, l, n)]) *
            u.read(b, d, l);
   };
-  sum_coefficients<T>(steps, shape, dC, part.dC, C_term);
   if (F::kTakesB) sum_coefficients<T>(steps, shape, dB, part.dB, B_term);
 
-  // du, through the input and through D
+  // du through the input
   steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
     float sum = 0.0f;
     for (Index n = 0; n < shape.dstate; ++n) {
@@ -239,16 +330,9 @@ void backward(Steps& steps, const lrnnx_selective_scan_problem& problem,
     }
     part.dx[shape.at(b, d, l)] = sum;
   });
-  steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
-    const float through_D = D == nullptr ? 0.0f : D[d] * part.dy[shape.at(b, d, l)];
-    du.write(b, d, l, part.dx[shape.at(b, d, l)] + through_D);
-  });
-  if (D != nullptr) {
-    sum_channels(steps, shape, values<float>(args.dD), part.dD,
-                 [=] LRNNX_BODY(Index b, Index d, Index l) { return part.dy[shape.at(b, d, l)] * u.read(b, d, l); });
-  }
+  find_du(steps, shape, u, D, part.dx, part.dy, du, values<float>(args.dD), part.dD);
 
-  // The gradient of the transition times its slope, short of omega, dtA and kSlopeUnit; and that of the input factor.
+  // The gradient of the transition times its slope, short of omega, dtA and kSlopeUnit.
   steps.each(shape.each_update(), [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
     const Index i = shape.at(b, d, l, n);
     T before = h0 == nullptr ? from_real<T>(0.0f) : h0[shape.state_at(b, d, n)];
@@ -257,10 +341,7 @@ void backward(Steps& steps, const lrnnx_selective_scan_problem& problem,
     const T slope = F::transition_slope(part.omega[shape.weight_at(d, n)], dtA, kept.transition[i]);
     part.dtransition[i] = part.adjoint[i] * conj(slope) * conj(before);
   });
-  steps.each(shape.each_update(), [=] LRNNX_BODY(Index b, Index d, Index l, Index n) {
-    const Index i = shape.at(b, d, l, n);
-    part.dfactor[i] = part.adjoint[i] * conj(B.read(b, d, shape.group_of(d), l, n)) * u.read(b, d, l);
-  });
+  find_dfactor(steps, shape, u, B, part.adjoint, part.dfactor);
   // ddelta and ddeltaA
   steps.each(shape.each_step(), [=] LRNNX_BODY(Index b, Index d, Index l, Index) {
     const Index step = shape.at(b, d, l);
@@ -275,10 +356,7 @@ void backward(Steps& steps, const lrnnx_selective_scan_problem& problem,
     part.ddelta[step] = (deltaA.given() ? by_input : by_transition + by_input) * part.dt_slope[step];
     ddelta.write(b, d, l, part.ddelta[step]);
   });
-  if (bias != nullptr) {
-    sum_channels(steps, shape, values<float>(args.ddelta_bias), part.dbias,
-                 [=] LRNNX_BODY(Index b, Index d, Index l) { return part.ddelta[shape.at(b, d, l)]; });
-  }
+  if (bias != nullptr) find_dbias(steps, shape, part.ddelta, values<float>(args.ddelta_bias), part.dbias);
   // dA: over time, then over batches
   if (dA == nullptr) return;
   steps.each(shape.each_state(), [=] LRNNX_BODY(Index b, Index, Index d, Index n) {

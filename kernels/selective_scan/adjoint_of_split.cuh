@@ -30,9 +30,13 @@ struct AdjointParameters {
   bool bf16;  // of halves: else f16
 };
 
+// Of a block, whatever the backward's own have.
+template <bool kGeneral>
+constexpr int kAdjointWarps = kGeneral ? 4 : 8;
+
 // Shared memory: for rows of any kind where they lie; two stages, each with C rows, then the slots of the step, dout
 // and, if given, z; in the general kernel the adjoints that a lane keeps between passes.
-template <class Weight, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
+template <class Weight, RowKind kRowKind, int kChannelsPerLane, bool kGeneral>
 struct AdjointLayout : AdjointTensors {
   static constexpr bool kAligned = !take_lines(kRowKind);
   using Tile = ChannelTile<kRowKind, kBackwardStateLanes, kChannelsPerLane>;
@@ -41,19 +45,19 @@ struct AdjointLayout : AdjointTensors {
   static constexpr int kRowsBytes = Rows::kSharedBytes;
 
   __host__ __device__ static int state_bytes(int states) { return states * States::kRowBytes; }
-  static constexpr int kSlotBytes = kWarps * Tile::kWarpChannels * Tile::kRowBytes;
+  static constexpr int kSlotBytes = kAdjointWarps<kGeneral> * Tile::kWarpChannels * Tile::kRowBytes;
   // Weights that a lane of the general kernel keeps for each of its states: the adjoint, and a product that it needs.
   template <class Discretization>
   static constexpr int kKept = Discretization::kStepsAdd ? 1 : 2;
 };
 
-template <class Discretization, RowKind kRowKind, int kChannelsPerLane, int kWarps, bool kGeneral>
-__global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
+template <class Discretization, RowKind kRowKind, int kChannelsPerLane, bool kGeneral>
+__global__ void __launch_bounds__(kAdjointWarps<kGeneral> * 32, kGeneral ? 3 : 2)
     adjoint_of_split(const __grid_constant__ AdjointParameters p) {
   using F = Discretization;
   using T = typename F::Weight;
   using Lanes = LaneMap<kBackwardStateLanes>;
-  using Layout = AdjointLayout<T, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+  using Layout = AdjointLayout<T, kRowKind, kChannelsPerLane, kGeneral>;
   constexpr bool kAligned = Layout::kAligned;
   using Tile = typename Layout::Tile;
   using States = typename Layout::States;
@@ -62,7 +66,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 3 : 16 / kWarps)
 
   extern __shared__ __align__(256) unsigned char shared[];
   const std::uint32_t shared_base = shared_address(shared);
-  constexpr int threads = kWarps * 32, warps = kWarps, slot_bytes = Layout::kSlotBytes;
+  constexpr int warps = kAdjointWarps<kGeneral>, threads = warps * 32, slot_bytes = Layout::kSlotBytes;
   const int thread = threadIdx.x;
   const typename Tile::Place mine(thread);
   const int k = mine.k;

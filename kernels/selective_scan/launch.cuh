@@ -231,7 +231,10 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
 
   const float* carry = input(args.dlast_state);
   if (workspace.splits > 1) {
-    using AdjointLayout = AdjointLayout<typename F::Weight, kRowKind, kChannelsPerLane, kWarps, kGeneral>;
+    using AdjointLayout = AdjointLayout<typename F::Weight, kRowKind, kChannelsPerLane, kGeneral>;
+    constexpr int kAdjointThreads = kAdjointWarps<kGeneral> * 32;
+    const std::int64_t channel_blocks =
+        channel_blocks_of(problem, kAdjointWarps<kGeneral> * AdjointLayout::Tile::kWarpChannels);
     const int stage_bytes = stage_size(AdjointLayout::state_bytes(static_cast<int>(workspace.passes) * kStatesPerPass) +
                                        (2 + has_z) * AdjointLayout::kSlotBytes);
     const AdjointParameters parameters = {
@@ -248,7 +251,7 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
         .dstate = static_cast<std::int32_t>(problem.dstate),
         .groups = static_cast<std::int32_t>(problem.groups),
         .channels_per_group = static_cast<std::int32_t>(channels_per_group),
-        .channel_blocks = static_cast<std::int32_t>(workspace.channel_blocks),
+        .channel_blocks = static_cast<std::int32_t>(channel_blocks),
         .splits = static_cast<std::int32_t>(workspace.splits),
         .tiles_per_split = static_cast<std::int32_t>(workspace.tiles_per_split),
         .stage_bytes = stage_bytes,
@@ -259,11 +262,11 @@ lrnnx_status launch_backward(const lrnnx_selective_scan_problem& problem,
     };
     const std::int64_t kept_bytes = kGeneral
                                         ? workspace.passes * kBackwardLaneStates * AdjointLayout::template kKept<F> *
-                                              kWarps * 32 * static_cast<int>(sizeof(typename F::Weight))
+                                              kAdjointThreads * static_cast<int>(sizeof(typename F::Weight))
                                         : 0;
     lrnnx_status status =
-        launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kWarps, kGeneral>, "adjoint_of_split", Sequence::first,
-               column_blocks * (workspace.splits - 1), 1, kWarps * 32,
+        launch(adjoint_of_split<F, kRowKind, kChannelsPerLane, kGeneral>, "adjoint_of_split", Sequence::first,
+               problem.batch * problem.groups * channel_blocks * (workspace.splits - 1), 1, kAdjointThreads,
                AdjointLayout::kRowsBytes + 2 * stage_bytes + kept_bytes, device, args.stream, parameters);
     if (status != LRNNX_OK) return status;
     status = launch_carry<F, true>(problem, args.A, args.dlast_state, parameters.adjoint, parameters.product,

@@ -348,8 +348,10 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
                 "configuration: no backward kernel has %s; there are channels=2,warps=8 and channels=1,warps=16",
                 to_string(configuration).c_str());
   }
-  return validate_size(
-      problem, blocks_of(problem, 4 * configuration.channels_per_lane * configuration.warps) * configuration.splits);
+  // Those of adjoint_of_split are of 8 warps.
+  const std::int64_t warps =
+      configuration.splits > 1 ? std::min<std::int64_t>(configuration.warps, 8) : configuration.warps;
+  return validate_size(problem, blocks_of(problem, 4 * configuration.channels_per_lane * warps) * configuration.splits);
 }
 
 std::string configuration_keys(const lrnnx_selective_scan_problem& problem, lrnnx_direction direction) {

@@ -1,15 +1,18 @@
-// Applies a function object to every element of a vector on the current CUDA device.
-#pragma once
-
+// The device sides of discretization_test.cpp and math_test.cpp: what they test compiled for the device, applied to
+// every element of a vector there.
 #include <cuda_runtime.h>
 
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-namespace lrnnx::test {
+#include "discretization_test.h"
+#include "math_test.h"
 
-inline void checked(cudaError_t status) {
+namespace lrnnx::test {
+namespace {
+
+void checked(cudaError_t status) {
   if (status != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(status));
 }
 
@@ -40,9 +43,38 @@ std::vector<Out> map_on_device(F f, const std::vector<In>& in) {
   return out;
 }
 
-inline bool has_device() {
+template <class D, class T>
+struct Evaluate {
+  Part part;
+  __device__ Evaluation operator()(Point point) const { return evaluate<D, T>(part, point); }
+};
+
+struct Apply {
+  Function function;
+  __device__ float operator()(float x) const { return apply(function, x); }
+};
+
+}  // namespace
+
+bool device_available() {
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+}
+
+template <class D, class T>
+std::vector<Evaluation> evaluate_on_device(Part part, const std::vector<Point>& points) {
+  return map_on_device<Evaluation>(Evaluate<D, T>{part}, points);
+}
+
+#define LRNNX_INSTANTIATE_true(functor, type) \
+  template std::vector<Evaluation> evaluate_on_device<functor<type>, type>(Part, const std::vector<Point>&);
+#define LRNNX_INSTANTIATE_false(functor, type)
+#define LRNNX_DISCRETIZATION(enumerator, name, functor, takes_real, takes_complex) \
+  LRNNX_INSTANTIATE_##takes_real(functor, float) LRNNX_INSTANTIATE_##takes_complex(functor, Complex)
+#include "lrnnx/discretizations.def"
+
+std::vector<float> apply_on_device(Function function, const std::vector<float>& x) {
+  return map_on_device<float>(Apply{function}, x);
 }
 
 }  // namespace lrnnx::test
