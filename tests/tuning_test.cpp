@@ -227,6 +227,8 @@ TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
   EXPECT_EQ(choice(4096, 1024), "channels=1,warps=8,splits=1") << "many channels, few tiles";
   EXPECT_EQ(choice(256, 96), "channels=1,warps=8,splits=1") << "too few";
   EXPECT_EQ(choice(256, 4095), "channels=2,warps=8,splits=33") << "of four tiles too, the last of one";
+  EXPECT_EQ(choice(3072, 5792), "channels=2,warps=8,splits=5") << "six would be a few blocks more than have room";
+  EXPECT_EQ(choice(16, 4096, "splits=128"), choice(16, 4096));
   EXPECT_EQ(choice(256, 4096, "splits=1"), "channels=1,warps=8,splits=1") << "the rest is what it would be";
   EXPECT_EQ(choice(256, 4096, "splits=16"), "channels=1,warps=8,splits=16") << "too few for two channels";
   EXPECT_EQ(choice(256, 4096, "channels=1"), "channels=1,warps=8,splits=32");
@@ -245,9 +247,9 @@ TEST(Tuning, TheBackwardIsNotSplitWhereABlockCannotHoldAllStates) {
         chosen(problem, LRNNX_BACKWARD, "", {.multiprocessors = 132, .shared_bytes = shared_bytes});
     return text.substr(text.rfind('=') + 1);
   };
-  EXPECT_EQ(splits(256, 227 * 1024), "26");
+  EXPECT_EQ(splits(256, 227 * 1024), "22");
   EXPECT_EQ(splits(256, 163 * 1024), "1");
-  EXPECT_EQ(splits(192, 163 * 1024), "26");
+  EXPECT_EQ(splits(192, 163 * 1024), "22");
   EXPECT_EQ(splits(192, 99 * 1024), "1");
   EXPECT_EQ(splits(16, 99 * 1024), splits(16, 227 * 1024));
 }

@@ -131,15 +131,20 @@ struct SplitRule {
   std::int64_t tiles, rounds;
 };
 
-// The most splits that one of the rules has, or, as all take the same number of `unit` tiles, what is next to it.
+// The most splits that one of the rules has. As all take the same number of `unit` tiles, what is next to that, but no
+// more than fill the multiprocessors.
 std::int64_t splits_by(std::initializer_list<SplitRule> rules, std::int64_t tiles, std::int64_t blocks,
                        const Device& device, std::int64_t unit, std::int64_t most) {
-  std::int64_t splits = 1;
-  for (const SplitRule& rule : rules)
-    splits = std::max(splits, std::min(tiles / rule.tiles, device.multiprocessors * rule.rounds / blocks));
+  std::int64_t splits = 1, filling = 1;
+  for (const SplitRule& rule : rules) {
+    const std::int64_t fill = device.multiprocessors * rule.rounds / blocks;
+    const std::int64_t of_rule = std::min(tiles / rule.tiles, fill);
+    if (of_rule > splits) splits = of_rule, filling = fill;
+  }
   const std::int64_t units = ceil_div(tiles, unit);
-  const std::int64_t each = std::max<std::int64_t>((units + splits / 2) / splits, 1);
-  return std::min(ceil_div(units, each), most);
+  const auto even = [&](std::int64_t each) { return ceil_div(units, std::max<std::int64_t>(each, 1)); };
+  const std::int64_t nearest = even((units + splits / 2) / splits);
+  return std::min(nearest <= filling ? nearest : even(ceil_div(units, splits)), most);
 }
 
 // Splits of the forward's time. They cost a pass over the steps for the state alone, some two thirds of the forward,
@@ -167,7 +172,8 @@ std::int64_t usual_splits(const lrnnx_selective_scan_problem& problem, const Dev
   };
   if (general) return splits({{2, 2}, {16, 4}, {32, 8}});
   // More than 64 splits take longer to be joined than they save, unless they are long.
-  return splits({{2, 1}, {std::max<std::int64_t>(4, tiles / 64), 2}, {16, 4}, {32, 8}});
+  const std::int64_t of_64 = tiles / 64;
+  return splits({{std::max<std::int64_t>(2, of_64), 1}, {std::max<std::int64_t>(4, of_64), 2}, {16, 4}, {32, 8}});
 }
 
 // What else the forward takes with so many splits.
@@ -205,6 +211,11 @@ BackwardConfiguration completed(const lrnnx_selective_scan_problem& problem, con
   const bool one_channel =
       general || given.warps == 16 || takes_lines(problem) || problem.discretization == LRNNX_RGLRU;
   const bool open_channels = given.channels_per_lane == 0, open_splits = given.splits == 0;
+  if (open_channels && !open_splits) {
+    const BackwardConfiguration usual =
+        completed(problem, device, {.channels_per_lane = 0, .warps = given.warps, .splits = 0});
+    if (usual.splits == given.splits) return usual;
+  }
   std::int64_t channels = !open_channels ? given.channels_per_lane : one_channel ? 1 : most_channels_per_lane(problem);
   std::int64_t splits = open_splits ? 1 : given.splits;
   // Whether the last round of blocks takes at most half of the multiprocessors. Blocks of half the size then finish
@@ -347,6 +358,12 @@ lrnnx_status configure(const lrnnx_selective_scan_problem& problem, const Device
     return fail(LRNNX_INVALID_ARGUMENT,
                 "configuration: no backward kernel has %s; there are channels=2,warps=8 and channels=1,warps=16",
                 to_string(configuration).c_str());
+  }
+  if (configuration.splits > 1 && !holds_adjoint_of_split(problem, device)) {
+    return fail(LRNNX_UNSUPPORTED,
+                "configuration: splits > 1 with dstate = %lld needs more shared memory than the %lld bytes a block of "
+                "this device",
+                static_cast<long long>(problem.dstate), static_cast<long long>(device.shared_bytes));
   }
   // Those of adjoint_of_split are of 8 warps.
   const std::int64_t warps =
