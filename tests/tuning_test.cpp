@@ -228,6 +228,7 @@ TEST(Tuning, TheBackwardSplitsTimeWhereChannelsAreFew) {
   EXPECT_EQ(choice(256, 96), "channels=1,warps=8,splits=1") << "too few";
   EXPECT_EQ(choice(256, 4095), "channels=2,warps=8,splits=33") << "of four tiles too, the last of one";
   EXPECT_EQ(choice(3072, 5792), "channels=2,warps=8,splits=5") << "six would be a few blocks more than have room";
+  EXPECT_EQ(choice(1024, 4095), "channels=2,warps=8,splits=17") << "of which the last has one tile of eight";
   EXPECT_EQ(choice(16, 4096, "splits=128"), choice(16, 4096));
   EXPECT_EQ(choice(256, 4096, "splits=1"), "channels=1,warps=8,splits=1") << "the rest is what it would be";
   EXPECT_EQ(choice(256, 4096, "splits=16"), "channels=1,warps=8,splits=16") << "too few for two channels";

@@ -131,8 +131,8 @@ struct SplitRule {
   std::int64_t tiles, rounds;
 };
 
-// The most splits that one of the rules has. As all take the same number of `unit` tiles, what is next to that, but no
-// more than fill the multiprocessors.
+// The most splits that one of the rules has. As all but the last take the same number of `unit` tiles, what is next to
+// that, but no more than fill the multiprocessors, unless by a last one of half their length.
 std::int64_t splits_by(std::initializer_list<SplitRule> rules, std::int64_t tiles, std::int64_t blocks,
                        const Device& device, std::int64_t unit, std::int64_t most) {
   std::int64_t splits = 1, filling = 1;
@@ -142,9 +142,11 @@ std::int64_t splits_by(std::initializer_list<SplitRule> rules, std::int64_t tile
     if (of_rule > splits) splits = of_rule, filling = fill;
   }
   const std::int64_t units = ceil_div(tiles, unit);
-  const auto even = [&](std::int64_t each) { return ceil_div(units, std::max<std::int64_t>(each, 1)); };
-  const std::int64_t nearest = even((units + splits / 2) / splits);
-  return std::min(nearest <= filling ? nearest : even(ceil_div(units, splits)), most);
+  const auto splits_of = [&](std::int64_t each) { return ceil_div(units, std::max<std::int64_t>(each, 1)); };
+  const std::int64_t nearest = splits_of((units + splits / 2) / splits);
+  const std::int64_t each = ceil_div(units, nearest), last = units - (nearest - 1) * each;
+  const bool has_room = nearest <= filling || (nearest == filling + 1 && last * 2 <= each);
+  return std::min(has_room ? nearest : splits_of(ceil_div(units, splits)), most);
 }
 
 // Splits of the forward's time. They cost a pass over the steps for the state alone, some two thirds of the forward,
