@@ -10,7 +10,7 @@ namespace lrnnx::bench {
 // Throws UsageError naming `origin` and what is wrong.
 nlohmann::ordered_json parse_json(const std::string& text, const std::string& origin);
 
-// Throws UsageError of `where` and `what` was expected, unless it holds.
+// Throws UsageError, "where: what", unless it holds.
 void require(bool holds, const std::string& where, const std::string& what);
 
 // Throws UsageError unless it is an object with no other keys than these.

@@ -21,44 +21,56 @@ class Emulated : public testing::Test {
   }
   void SetUp() override { ASSERT_NE(library_, nullptr) << dlerror(); }
 
+  // The forward of one channel whose N states all have the weight `A`, and B and C of ones; deltaA may be empty.
+  std::vector<float> run_channel(float A, int64_t N, const std::vector<float>& u, const std::vector<float>& delta,
+                                 const std::vector<float>& deltaA, const char* configuration) const {
+    const auto L = static_cast<int64_t>(u.size());
+    const std::vector<float> weights(static_cast<size_t>(N), A), ones(static_cast<size_t>(N * L), 1);
+    std::vector<float> out(u.size());
+    const uint32_t options = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C | (deltaA.empty() ? 0 : LRNNX_HAS_DELTA_A);
+    const lrnnx_selective_scan_problem problem = {.discretization = LRNNX_MAMBA,
+                                                  .dtype = LRNNX_F32,
+                                                  .backend = LRNNX_CPU,
+                                                  .options = options,
+                                                  .batch = 1,
+                                                  .dim = 1,
+                                                  .seqlen = L,
+                                                  .dstate = N,
+                                                  .groups = 1,
+                                                  .configuration = configuration};
+    lrnnx_memory memory{};
+    EXPECT_EQ(function<decltype(lrnnx_selective_scan_memory)>("lrnnx_selective_scan_memory")(&problem, LRNNX_FORWARD,
+                                                                                             &memory),
+              LRNNX_OK);
+    const std::unique_ptr<void, decltype(&std::free)> workspace(
+        std::aligned_alloc(256, static_cast<size_t>(memory.workspace_bytes + 256) / 256 * 256), &std::free);
+    const auto tensor = [](const std::vector<float>& values) {
+      return lrnnx_tensor{const_cast<float*>(values.data()), static_cast<int64_t>(values.size()), 0, 0};
+    };
+    lrnnx_selective_scan_forward_args args{};
+    args.u = tensor(u);
+    args.delta = tensor(delta);
+    if (!deltaA.empty()) args.deltaA = tensor(deltaA);
+    args.A = tensor(weights);
+    args.B = args.C = tensor(ones);
+    args.out = tensor(out);
+    args.workspace = workspace.get();
+    args.workspace_bytes = memory.workspace_bytes;
+    EXPECT_EQ(function<decltype(lrnnx_selective_scan_forward)>("lrnnx_selective_scan_forward")(&problem, &args),
+              LRNNX_OK);
+    return out;
+  }
+
   void* const library_ = dlopen(LRNNX_EMULATED, RTLD_NOW | RTLD_LOCAL);
 };
 
 // With A < 0 it is a reset, whatever number of states a pass has room for.
 TEST_F(Emulated, AnInfiniteStepOfTheTransitionForgetsAndNothingElse) {
   constexpr int64_t L = 8;
+  std::vector<float> deltaA(L, 0.5f);
+  deltaA[3] = std::numeric_limits<float>::infinity();
   for (const int64_t N : {2, 3, 16, 17}) {
-    std::vector<float> u(L, 1), delta(L, 1), deltaA(L, 0.5f), out(L);
-    std::vector<float> A(static_cast<size_t>(N), -1), B(static_cast<size_t>(N * L), 1), C = B;
-    deltaA[3] = std::numeric_limits<float>::infinity();
-    const lrnnx_selective_scan_problem problem = {.discretization = LRNNX_MAMBA,
-                                                  .dtype = LRNNX_F32,
-                                                  .backend = LRNNX_CPU,
-                                                  .options = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C | LRNNX_HAS_DELTA_A,
-                                                  .batch = 1,
-                                                  .dim = 1,
-                                                  .seqlen = L,
-                                                  .dstate = N,
-                                                  .groups = 1,
-                                                  .configuration = nullptr};
-    lrnnx_memory memory;
-    ASSERT_EQ(function<decltype(lrnnx_selective_scan_memory)>("lrnnx_selective_scan_memory")(&problem, LRNNX_FORWARD,
-                                                                                             &memory),
-              LRNNX_OK);
-    const std::unique_ptr<void, decltype(&std::free)> workspace(
-        std::aligned_alloc(256, static_cast<size_t>(memory.workspace_bytes + 256) / 256 * 256), &std::free);
-    lrnnx_selective_scan_forward_args args{};
-    args.u = {u.data(), L, 0, 0};
-    args.delta = {delta.data(), L, 0, 0};
-    args.deltaA = {deltaA.data(), L, 0, 0};
-    args.A = {A.data(), N, 0, 0};
-    args.B = {B.data(), N * L, 0, 0};
-    args.C = {C.data(), N * L, 0, 0};
-    args.out = {out.data(), L, 0, 0};
-    args.workspace = workspace.get();
-    args.workspace_bytes = memory.workspace_bytes;
-    ASSERT_EQ(function<decltype(lrnnx_selective_scan_forward)>("lrnnx_selective_scan_forward")(&problem, &args),
-              LRNNX_OK);
+    const std::vector<float> ones(L, 1), out = run_channel(-1, N, ones, ones, deltaA, nullptr);
     EXPECT_FLOAT_EQ(out[3], static_cast<float>(N)) << N << " states: only what came in at that step";
     for (const float y : out) EXPECT_TRUE(std::isfinite(y)) << N << " states";
   }
@@ -162,39 +174,11 @@ TEST_F(Emulated, APartOfTimeThatGrowsBeyondFloatsIsCarriedOver) {
     std::fill_n(u.begin(), 2 * part, 0.0f);
     std::fill_n(delta.begin() + part, part, 1.0f);  // by exp(128)
     u[part - 1] = entering;
-    std::vector<float> A(N, 1), B(N * L, 1), C = B, out[2] = {std::vector<float>(L), std::vector<float>(L)};
-    for (const int split : {0, 1}) {
-      const lrnnx_selective_scan_problem problem = {.discretization = LRNNX_MAMBA,
-                                                    .dtype = LRNNX_F32,
-                                                    .backend = LRNNX_CPU,
-                                                    .options = LRNNX_VARIABLE_B | LRNNX_VARIABLE_C,
-                                                    .batch = 1,
-                                                    .dim = 1,
-                                                    .seqlen = L,
-                                                    .dstate = N,
-                                                    .groups = 1,
-                                                    .configuration = split ? "splits=4" : "splits=1"};
-      lrnnx_memory memory;
-      ASSERT_EQ(function<decltype(lrnnx_selective_scan_memory)>("lrnnx_selective_scan_memory")(&problem, LRNNX_FORWARD,
-                                                                                               &memory),
-                LRNNX_OK);
-      const std::unique_ptr<void, decltype(&std::free)> workspace(
-          std::aligned_alloc(256, static_cast<size_t>(memory.workspace_bytes + 256) / 256 * 256), &std::free);
-      lrnnx_selective_scan_forward_args args{};
-      args.u = {u.data(), L, 0, 0};
-      args.delta = {delta.data(), L, 0, 0};
-      args.A = {A.data(), N, 0, 0};
-      args.B = {B.data(), N * L, 0, 0};
-      args.C = {C.data(), N * L, 0, 0};
-      args.out = {out[split].data(), L, 0, 0};
-      args.workspace = workspace.get();
-      args.workspace_bytes = memory.workspace_bytes;
-      ASSERT_EQ(function<decltype(lrnnx_selective_scan_forward)>("lrnnx_selective_scan_forward")(&problem, &args),
-                LRNNX_OK);
-    }
+    const std::vector<float> whole = run_channel(1, N, u, delta, {}, "splits=1"),
+                             parts = run_channel(1, N, u, delta, {}, "splits=4");
     for (size_t t = 0; t < L; ++t) {
-      ASSERT_TRUE(std::isfinite(out[0][t])) << entering << ", step " << t;
-      ASSERT_NEAR(out[1][t], out[0][t], 1e-4f * std::abs(out[0][t])) << entering << ", step " << t;
+      ASSERT_TRUE(std::isfinite(whole[t])) << entering << ", step " << t;
+      ASSERT_NEAR(parts[t], whole[t], 1e-4f * std::abs(whole[t])) << entering << ", step " << t;
     }
   }
 }
