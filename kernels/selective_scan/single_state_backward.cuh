@@ -15,6 +15,7 @@
 
 #include <cstdint>
 
+#include "common/hold.cuh"
 #include "selective_scan/gate.cuh"
 #include "selective_scan/single_state_tile.cuh"
 
@@ -35,7 +36,8 @@ struct BackwardParameters {
   std::uint32_t dim, channels_per_group;
   std::uint32_t batch_groups, rows_a_group;  // of the rows that a sum is over; without step sums one of all rows
   std::uint32_t groups_a_block, rows_a_part, parts;
-  std::int32_t seqlen, saves, tensors, stages, tiles, tiles_per_split, splits;
+  InputStages stages;
+  std::int32_t seqlen, saves, tiles, tiles_per_split, splits;
   bool has_z, has_deltaA, variable_B, variable_C, softplus, shifted;
 };
 
@@ -45,11 +47,14 @@ constexpr int kRingSteps = 2 * kTileSteps + 4;
 
 constexpr int kBackwardMaxWarps = 12;
 constexpr int kBackwardRows = 12;
-__host__ __device__ inline int backward_rings_offset(int warps, int tensors, int stages) {
-  return warps * (kBackwardRows * static_cast<int>(sizeof(Row)) + Inputs::bytes(tensors, stages));
+
+// Of each warp, in this order: its rows, B and C that do not vary, its inputs, and its rings, of B and then of C.
+constexpr int kInputsOffset = kBackwardRows * sizeof(Row) + 2 * sizeof(Quad);
+__host__ __device__ inline int backward_warp_bytes(const InputStages& stages) {
+  return kInputsOffset + stages.bytes() + stages.shared * kRingSteps * 4;
 }
-__host__ __device__ inline int backward_shared_bytes(int warps, int tensors, int stages, int kinds) {
-  return backward_rings_offset(warps, tensors, stages) + warps * kinds * kRingSteps * 4;
+__host__ __device__ inline int backward_shared_bytes(int warps, const InputStages& stages) {
+  return warps * backward_warp_bytes(stages);
 }
 
 // A position in the ring, from one ring before its start to one behind its end.
@@ -73,11 +78,14 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
   wait_for_predecessor();
   using F = Discretization;
   extern __shared__ __align__(16) unsigned char shared[];
-  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = blockDim.x >> 5;
+  const int warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+  std::uint32_t held_lane = threadIdx.x & 31;
+  hold(held_lane);  // as the warp's offset below: computed anew in each tile they cost more than their registers
+  const int lane = static_cast<int>(held_lane);
   const int split = blockIdx.y;
 
   const bool variable_B = F::kTakesB && p.variable_B, variable_C = p.variable_C;
-  const int kinds = variable_B + variable_C;
+  const int kinds = p.stages.shared;
 
   // The block's first group of rows, the warp's among them, and its row in that. A warp without a row takes another's,
   // of which its tiles then hold nothing.
@@ -89,29 +97,36 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
   const std::uint32_t row = active ? (block_group + local_group) * p.rows_a_group + row_in_group : 0;
   const std::uint32_t batch = row / p.dim, channel = row % p.dim;
 
-  Row* const rows = reinterpret_cast<Row*>(shared) + warp * kBackwardRows;
+  const int warp_bytes = backward_warp_bytes(p.stages);
+  std::uint32_t warp_offset = warp * warp_bytes;
+  hold(warp_offset);
+  unsigned char* const warp_shared = shared + warp_offset;
+  Row* const rows = reinterpret_cast<Row*>(warp_shared);
   const Row* const output_rows = rows + 6;
   Row* const shared_rows = rows + 10;
+  Quad* const fixed = reinterpret_cast<Quad*>(rows + kBackwardRows);  // B and C that do not vary
   const Tiles tiles(rows, p.inputs, p.outputs, p.shifted, batch, channel, active ? p.seqlen : 0, lane);
   const int shift = tiles.shift();
   const std::int64_t group_row = static_cast<std::int64_t>(row / p.channels_per_group) * p.seqlen;
   if (variable_B) shared_rows[0] = tiles.shared_row(p.B + group_row);
   if (variable_C) shared_rows[variable_B] = tiles.shared_row(p.C + group_row);
   __syncwarp();
-  Inputs inputs(rows, p.tensors, shared_rows, kinds,
-                shared + warps * kBackwardRows * sizeof(Row) + warp * Inputs::bytes(p.tensors + kinds, p.stages),
-                p.stages, lane);
   const int first_tile = split * p.tiles_per_split, last_tile = end_of_split(p, split) - 1;
-  const auto copy = [&](int tile) { tile >= first_tile ? inputs.copy(tiles, tile) : inputs.skip(); };
-  for (int i = 0; i < p.stages - 1; ++i) copy(last_tile - i);
+  const auto tile_before = [&](int tile, int distance) {
+    return tile - distance >= first_tile ? tile - distance : kNoTile;
+  };
+  Inputs<3> inputs(p.stages, rows, shared_rows, warp_shared + kInputsOffset, lane);
+  inputs.start(tiles, [&](int i) { return tile_before(last_tile, i); });
 
   const float omega = prepared_weight<F>(p.A, channel);
   const float D = p.D != nullptr ? p.D[channel] : 0.0f, bias = p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
   const float B_fixed = F::kTakesB && !variable_B ? p.B[channel] : 1.0f, C_fixed = variable_C ? 0.0f : p.C[channel];
-  // The state before a tile, which the first lane needs, and before the next one to come.
+  // The state before a tile, which the first lane needs, and before the next one to come: loaded while warps wait for
+  // each other.
   const auto load_state = [&](int tile) {
     if (tile == 0) return p.h0 != nullptr ? p.h0[row] : 0.0f;
-    return tile <= p.saves ? p.saved[static_cast<std::int64_t>(row) * p.saves + tile - 1].steps[3 - shift] : 0.0f;
+    const std::uint64_t saves = static_cast<std::uint64_t>(row) * static_cast<std::uint32_t>(p.saves) + (tile - 1);
+    return p.saved[saves].steps[3 - shift];
   };
   float next_state = load_state(last_tile);
   float adjoint = p.dlast_state != nullptr ? p.dlast_state[row] : 0.0f;
@@ -119,17 +134,22 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
                         adjoint, lane);
   float sums[TimeSum::kCount] = {};
 
-  // Where the warp's parts of the sums over channels go, and the position there of the tile's first step, not counting
-  // the shift.
-  float* const rings = reinterpret_cast<float*>(shared + backward_rings_offset(warps, p.tensors + kinds, p.stages));
-  float* const B_ring = rings + warp * kinds * kRingSteps;
-  float* const C_ring = B_ring + (kinds - 1) * kRingSteps;
-  int ring_start = 0;
+  // Where the warp's parts of the sums over channels go, the position there of the tile's first step, not counting the
+  // shift, and that of the lane's quad.
+  const int rings_offset = kInputsOffset + p.stages.bytes();
+  float* const B_ring = reinterpret_cast<float*>(warp_shared + rings_offset);
+  float* const C_ring = B_ring + variable_B * kRingSteps;
+  int ring_start = 0, position = wrap(4 * lane - shift);
 
-  const auto load_B = [&] { return variable_B ? inputs.load_shared(0) : Quad{B_fixed, B_fixed, B_fixed, B_fixed}; };
-  const auto load_C = [&] {
-    return variable_C ? inputs.load_shared(variable_B) : Quad{C_fixed, C_fixed, C_fixed, C_fixed};
+  if (lane == 0) {
+    fixed[0] = {B_fixed, B_fixed, B_fixed, B_fixed};
+    fixed[1] = {C_fixed, C_fixed, C_fixed, C_fixed};
+  }
+  __syncwarp();
+  const auto load_B = [&] {
+    return F::kTakesB ? inputs.load_shared_or(variable_B, 0, fixed) : Quad{1.0f, 1.0f, 1.0f, 1.0f};
   };
+  const auto load_C = [&] { return inputs.load_shared_or(variable_C, variable_B, fixed + 1); };
   const auto step_tile = [&](const auto& place) {
     const auto masked = [&](Quad quad) {
 #pragma unroll
@@ -141,11 +161,11 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
       return (held[0] + held[1]) + (held[2] + held[3]);
     };
     const Quad dt = input_steps<F>(inputs.load(0), bias, p.softplus);
-    const Quad stepA = p.has_deltaA ? inputs.load(p.tensors - 1) : dt;
+    const auto load_stepA = [&] { return p.has_deltaA ? inputs.load_last() : dt; };
     float a[4], factor[4];
     Map forward, backward;
     {
-      const Quad u = inputs.load(1), B = load_B();
+      const Quad stepA = load_stepA(), u = inputs.load(1), B = load_B();
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         factor[e] = F::input(omega, dt[e]);
@@ -157,7 +177,7 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
     {
       Quad dy = masked(inputs.load(2));
       if (p.has_z) {
-        const Quad z = inputs.load(3), out = inputs.load(4);
+        const Quad z = inputs.load_optional(0), out = inputs.load_optional(1);
         Quad dz;
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
@@ -180,10 +200,16 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
     h[0] = pass_through<Order::first_lane_first>(forward, next_state, lane);
     float q = pass_through<Order::last_lane_first>(backward, adjoint, lane);
 
-    // Registers are short: what is needed again is read again.
+    // Registers are short: what is needed again is read again, with options of the step twice.
     asm volatile("" ::: "memory");
-    const Quad u = inputs.load(1), dy = masked(inputs.load(2)), B = load_B(), C = masked(load_C());
-    const int position = wrap(ring_start + 4 * lane - shift);
+    Quad u = inputs.load(1), dy = masked(inputs.load(2)), B = load_B();
+    const auto read_again = [&] {
+      if constexpr (!F::kTakesStepOptions) return;
+      asm volatile("" ::: "memory");
+      u = inputs.load(1);
+      dy = masked(inputs.load(2));
+      B = load_B();
+    };
     {
       Quad dC;
       float state = h[0];
@@ -199,37 +225,56 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
         sums[TimeSum::kC] += sum_of(dC);
       }
     }
-    Quad du, dB, ddelta, ddeltaA;
-    float dA = 0.0f;
-    [[maybe_unused]] float dA_by_input = 0.0f;
+    float g[4];  // the adjoint of the state after each step
+    {
+      const Quad C = masked(load_C());
 #pragma unroll
-    for (int e = 3; e >= 0; --e) {
-      const float g = fmaf(C[e], dy[e], q);
-      q = a[e] * g;
-      dB[e] = g * (factor[e] * u[e]);
-      du[e] = g * (factor[e] * B[e]);
-      const float w = g * F::transition_slope(omega, stepA[e], a[e]) * h[e];
-      dA += place.holds(e) ? w * stepA[e] : 0.0f;
-      ddeltaA[e] = F::kSlopeUnit * (w * omega);
-      ddelta[e] = p.has_deltaA ? 0.0f : ddeltaA[e];
-      if constexpr (F::kInput == InputFactor::per_state) {
-        const InputSlopes<float> slopes = F::input_slopes(omega, dt[e]);
-        const float by_factor = g * (B[e] * u[e]);
-        ddelta[e] = fmaf(by_factor, slopes.by_step, ddelta[e]);
-        dA_by_input += place.holds(e) ? by_factor * slopes.by_omega : 0.0f;
-      } else if constexpr (F::kInput == InputFactor::step) {
-        ddelta[e] = fmaf(g, B[e] * u[e], ddelta[e]);
+      for (int e = 3; e >= 0; --e) {
+        g[e] = fmaf(C[e], dy[e], q);
+        q = a[e] * g[e];
       }
     }
-    if (variable_B) {
-      put_in_ring(B_ring, position, shift, dB);
-    } else if (F::kTakesB) {
-      sums[TimeSum::kB] += sum_of(dB);
+    read_again();
+    if (F::kTakesB) {
+      Quad dB;
+#pragma unroll
+      for (int e = 0; e < 4; ++e) dB[e] = g[e] * (factor[e] * u[e]);
+      if (variable_B) {
+        put_in_ring(B_ring, position, shift, dB);
+      } else {
+        sums[TimeSum::kB] += sum_of(dB);
+      }
     }
-    if constexpr (F::kUsesA) {
-      sums[TimeSum::kTransition] += dA;
-      if (F::kInput == InputFactor::per_state) sums[TimeSum::kInput] += dA_by_input;
+    Quad ddelta;
+    {
+      const Quad stepA = load_stepA();
+      Quad ddeltaA;
+      float dA = 0.0f;
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const float w = g[e] * F::transition_slope(omega, stepA[e], a[e]) * h[e];
+        dA += place.holds(e) ? w * stepA[e] : 0.0f;
+        ddeltaA[e] = F::kSlopeUnit * (w * omega);
+        ddelta[e] = p.has_deltaA ? 0.0f : ddeltaA[e];
+      }
+      if constexpr (F::kUsesA) sums[TimeSum::kTransition] += dA;
+      if (p.has_deltaA) store_quad(output_rows[3], place, ddeltaA);
     }
+    if constexpr (F::kInput == InputFactor::per_state) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const InputSlopes<float> slopes = F::input_slopes(omega, dt[e]);
+        const float by_factor = g[e] * (B[e] * u[e]);
+        ddelta[e] = fmaf(by_factor, slopes.by_step, ddelta[e]);
+        sums[TimeSum::kInput] += place.holds(e) ? by_factor * slopes.by_omega : 0.0f;
+      }
+    } else if constexpr (F::kInput == InputFactor::step) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) ddelta[e] = fmaf(g[e], B[e] * u[e], ddelta[e]);
+    }
+    Quad du;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) du[e] = g[e] * (factor[e] * B[e]);
     if (p.D != nullptr) {
       Quad dD;
 #pragma unroll
@@ -249,7 +294,6 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
       if (p.delta_bias != nullptr) sums[TimeSum::kBias] += sum_of(ddelta);
     }
     store_quad(output_rows[1], place, ddelta);
-    if (p.has_deltaA) store_quad(output_rows[3], place, ddeltaA);
   };
 
   // Adds the warps' parts of this tile's steps [128 tile, 128 tile + 128) up and writes them.
@@ -259,12 +303,12 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
     const int step = tile * kTileSteps + 4 * lane;
     if (group >= p.batch_groups || step >= p.seqlen) return;
     const int count = min(p.rows_a_part, p.rows_a_group - part * p.rows_a_part);
-    const float* ring =
-        rings + (local * static_cast<int>(p.rows_a_part) * kinds + kind) * kRingSteps + wrap(ring_start + 4 * lane);
+    const unsigned char* const ring = shared + local * static_cast<int>(p.rows_a_part) * warp_bytes + rings_offset +
+                                      (kind * kRingSteps + wrap(ring_start + 4 * lane)) * 4;
     Quad total = *reinterpret_cast<const Quad*>(ring);
 #pragma unroll 4
     for (int w = 1; w < count; ++w) {
-      const Quad other = *reinterpret_cast<const Quad*>(ring + w * kinds * kRingSteps);
+      const Quad other = *reinterpret_cast<const Quad*>(ring + w * warp_bytes);
 #pragma unroll
       for (int e = 0; e < 4; ++e) total[e] += other[e];
     }
@@ -286,7 +330,7 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
 
   for (int tile = last_tile; tile >= first_tile; --tile) {
     inputs.wait();
-    copy(tile - p.stages + 1);
+    inputs.copy(tiles, tile_before(tile, p.stages.count - 1));
     tiles.visit(tile, step_tile);
     if (tile > first_tile) next_state = load_state(tile - 1);
     inputs.release();
@@ -297,6 +341,7 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
       for (int job = turn; job < static_cast<int>(p.groups_a_block) * kinds; job += warps) sum_channels(tile, job);
       turn = turn + kinds >= warps ? turn + kinds - warps : turn + kinds;
       ring_start = wrap(ring_start - kTileSteps);
+      position = wrap(position - kTileSteps);
     }
   }
 

@@ -24,7 +24,8 @@ struct ForwardParameters {
   Quad* saved;
   const float2* maps;  // (B, D, splits), of each split
   std::uint32_t rows, dim, channels_per_group;
-  std::int32_t seqlen, saves, tensors, stages, tiles, tiles_per_split, splits;
+  InputStages stages;
+  std::int32_t seqlen, saves, tiles, tiles_per_split, splits;
   bool has_z, has_deltaA, variable_B, variable_C, softplus, shifted;
 };
 
@@ -34,8 +35,8 @@ constexpr int kForwardRows = 8;
 constexpr int kSavesAtOnce = 8;
 constexpr int kForwardWarpBytes = kForwardRows * sizeof(Row) + kSavesAtOnce * sizeof(Quad);
 
-__host__ __device__ inline int forward_shared_bytes(int warps, int tensors, int stages) {
-  return warps * (kForwardWarpBytes + Inputs::bytes(tensors, stages));
+__host__ __device__ inline int forward_shared_bytes(int warps, const InputStages& stages) {
+  return warps * (kForwardWarpBytes + stages.bytes());
 }
 
 template <class Discretization>
@@ -49,10 +50,8 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const 
   const std::uint32_t batch = row / p.dim, channel = row % p.dim;
   const int split = blockIdx.y;
   const bool variable_B = F::kTakesB && p.variable_B, variable_C = p.variable_C;
-  const int shared_count = variable_B + variable_C;
 
-  const int input_bytes = Inputs::bytes(p.tensors + shared_count, p.stages);
-  unsigned char* const warp_shared = shared + warp * (kForwardWarpBytes + input_bytes);
+  unsigned char* const warp_shared = shared + forward_shared_bytes(warp, p.stages);
   Row* const rows = reinterpret_cast<Row*>(warp_shared);
   const Row* const output_rows = rows + 4;
   Row* const shared_rows = rows + 6;
@@ -63,10 +62,10 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const 
   if (variable_B) shared_rows[0] = tiles.shared_row(p.B + group_row);
   if (variable_C) shared_rows[variable_B] = tiles.shared_row(p.C + group_row);
   __syncwarp();
-  Inputs inputs(rows, p.tensors, shared_rows, shared_count, warp_shared + kForwardWarpBytes, p.stages, lane);
   const int first_tile = split * p.tiles_per_split, end_tile = end_of_split(p, split);
-  const auto copy = [&](int tile) { tile < end_tile ? inputs.copy(tiles, tile) : inputs.skip(); };
-  for (int i = 0; i < p.stages - 1; ++i) copy(first_tile + i);
+  const auto tile_after = [&](int tile, int distance) { return tile + distance < end_tile ? tile + distance : kNoTile; };
+  Inputs<2> inputs(p.stages, rows, shared_rows, warp_shared + kForwardWarpBytes, lane);
+  inputs.start(tiles, [&](int i) { return tile_after(first_tile, i); });
 
   const float omega = prepared_weight<F>(p.A, channel);
   const float D = p.D != nullptr ? p.D[channel] : 0.0f, bias = p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
@@ -79,7 +78,7 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const 
     if (variable_B) B = inputs.load_shared(0);
     if (variable_C) C = inputs.load_shared(variable_B);
     const Quad u = inputs.load(1), dt = input_steps<F>(inputs.load(0), bias, p.softplus);
-    const Quad stepA = p.has_deltaA ? inputs.load(p.tensors - 1) : dt;
+    const Quad stepA = p.has_deltaA ? inputs.load_last() : dt;
 
     float a[4], b[4];
     Map map = {1.0f, 0.0f};
@@ -104,7 +103,7 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const 
     }
     store_quad(output_rows[0], place, out);
     if (p.has_z) {
-      const Quad z = inputs.load(2);
+      const Quad z = inputs.load_optional(0);
 #pragma unroll
       for (int e = 0; e < 4; ++e) out[e] *= gate(z[e]);
       store_quad(output_rows[1], place, out);
@@ -114,7 +113,7 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const 
 
   for (int tile = first_tile; tile < end_tile; ++tile) {
     inputs.wait();
-    copy(tile + p.stages - 1);
+    inputs.copy(tiles, tile_after(tile, p.stages.count - 1));
     Quad state;
     tiles.visit(tile, [&](const auto& place) { state = step_tile(tile, place); });
     inputs.release();

@@ -39,10 +39,12 @@ inline std::int32_t count_tiles(const lrnnx_selective_scan_problem& problem, con
   return static_cast<std::int32_t>((problem.seqlen + shift + kTileSteps - 1) / kTileSteps);
 }
 
-inline int count_stages(const SingleStateConfiguration& configuration, const Device& device, auto shared_bytes) {
-  int stages = static_cast<int>(configuration.stages);
-  while (stages > 2 && shared_bytes(stages) > device.shared_bytes) --stages;
-  return stages;
+// As many stages as the configuration says, or fit.
+inline InputStages choose_stages(int own, int shared, const SingleStateConfiguration& configuration,
+                                 const Device& device, auto shared_bytes) {
+  int count = static_cast<int>(configuration.stages);
+  while (count > 2 && shared_bytes(InputStages::of(own, shared, count)) > device.shared_bytes) --count;
+  return InputStages::of(own, shared, count);
 }
 
 // What all but the first split (in the backward: the last) of a row start from.
@@ -61,9 +63,8 @@ lrnnx_status launch_maps(const lrnnx_selective_scan_problem& problem, const Args
       .rows = static_cast<std::uint32_t>(problem.batch * problem.dim),
       .dim = static_cast<std::uint32_t>(problem.dim),
       .channels_per_group = static_cast<std::uint32_t>(problem.dim / problem.groups),
+      .stages = {},
       .seqlen = static_cast<std::int32_t>(problem.seqlen),
-      .tensors = 0,
-      .stages = 0,
       .tiles = count_tiles(problem, args.delta, shifted),
       .tiles_per_split = static_cast<std::int32_t>(plan.tiles_per_split),
       .splits = static_cast<std::int32_t>(plan.splits),
@@ -74,11 +75,11 @@ lrnnx_status launch_maps(const lrnnx_selective_scan_problem& problem, const Args
       .softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0,
       .shifted = shifted,
   };
-  parameters.tensors = append(parameters.inputs, 0, args.delta, x, z, args.deltaA);
+  const int own = append(parameters.inputs, 0, args.delta, x, z, args.deltaA);
   const int warps = static_cast<int>(configuration.rows);
   const bool shared = kOrder == Order::first_lane_first ? F::kTakesB && parameters.variable_B : parameters.variable_C;
-  const auto shared_bytes = [&](int stages) { return map_shared_bytes(warps, parameters.tensors + shared, stages); };
-  parameters.stages = count_stages(configuration, device, shared_bytes);
+  const auto shared_bytes = [&](const InputStages& stages) { return map_shared_bytes(warps, stages); };
+  parameters.stages = choose_stages(own, shared, configuration, device, shared_bytes);
   return launch(single_state_maps<F, kOrder>, "single_state_maps", Sequence::first,
                 (std::int64_t{parameters.rows} + warps - 1) / warps, plan.splits - 1, warps * 32,
                 shared_bytes(parameters.stages), device, args.stream, parameters);
@@ -110,10 +111,9 @@ lrnnx_status launch_single_state_forward(const lrnnx_selective_scan_problem& pro
       .rows = static_cast<std::uint32_t>(problem.batch * problem.dim),
       .dim = static_cast<std::uint32_t>(problem.dim),
       .channels_per_group = static_cast<std::uint32_t>(problem.dim / problem.groups),
+      .stages = {},
       .seqlen = static_cast<std::int32_t>(problem.seqlen),
       .saves = static_cast<std::int32_t>(plan.saves),
-      .tensors = 0,
-      .stages = 0,
       .tiles = count_tiles(problem, args.delta, true),
       .tiles_per_split = static_cast<std::int32_t>(plan.tiles_per_split),
       .splits = static_cast<std::int32_t>(plan.splits),
@@ -124,13 +124,11 @@ lrnnx_status launch_single_state_forward(const lrnnx_selective_scan_problem& pro
       .softplus = (problem.options & LRNNX_DELTA_SOFTPLUS) != 0,
       .shifted = true,
   };
-  parameters.tensors = append(parameters.inputs, 0, args.delta, args.u, args.z, args.deltaA);
+  const int own = append(parameters.inputs, 0, args.delta, args.u, args.z, args.deltaA);
   const int warps = static_cast<int>(configuration.rows);
   const int shared = (F::kTakesB && parameters.variable_B) + parameters.variable_C;
-  const auto shared_bytes = [&](int stages) {
-    return forward_shared_bytes(warps, parameters.tensors + shared, stages);
-  };
-  parameters.stages = count_stages(configuration, device, shared_bytes);
+  const auto shared_bytes = [&](const InputStages& stages) { return forward_shared_bytes(warps, stages); };
+  parameters.stages = choose_stages(own, shared, configuration, device, shared_bytes);
   return launch(single_state_forward<F>, "single_state_forward", plan.splits > 1 ? Sequence::follower : Sequence::first,
                 (std::int64_t{parameters.rows} + warps - 1) / warps, plan.splits, warps * 32,
                 shared_bytes(parameters.stages), device, args.stream, parameters);
@@ -176,10 +174,9 @@ lrnnx_status launch_single_state_backward(const lrnnx_selective_scan_problem& pr
       .groups_a_block = static_cast<std::uint32_t>(plan.groups_a_block),
       .rows_a_part = static_cast<std::uint32_t>(plan.rows_a_part),
       .parts = static_cast<std::uint32_t>(plan.parts),
+      .stages = {},
       .seqlen = static_cast<std::int32_t>(problem.seqlen),
       .saves = static_cast<std::int32_t>(plan.saves),
-      .tensors = 0,
-      .stages = 0,
       .tiles = count_tiles(problem, args.delta, shifted),
       .tiles_per_split = static_cast<std::int32_t>(plan.tiles_per_split),
       .splits = static_cast<std::int32_t>(plan.splits),
@@ -191,13 +188,10 @@ lrnnx_status launch_single_state_backward(const lrnnx_selective_scan_problem& pr
       .shifted = shifted,
   };
   for (int kind = 0; kind < TimeSum::kCount; ++kind) parameters.time_sums[kind] = part(plan.time_sums[kind]);
-  parameters.tensors = append(parameters.inputs, 0, args.delta, args.u, args.dout, args.z, args.out, args.deltaA);
+  const int own = append(parameters.inputs, 0, args.delta, args.u, args.dout, args.z, args.out, args.deltaA);
   const int warps = static_cast<int>(configuration.rows);
-  const int kinds = static_cast<int>(plan.kinds);
-  const auto shared_bytes = [&](int stages) {
-    return backward_shared_bytes(warps, parameters.tensors + kinds, stages, kinds);
-  };
-  parameters.stages = count_stages(configuration, device, shared_bytes);
+  const auto shared_bytes = [&](const InputStages& stages) { return backward_shared_bytes(warps, stages); };
+  parameters.stages = choose_stages(own, static_cast<int>(plan.kinds), configuration, device, shared_bytes);
   status =
       launch(single_state_backward<F>, "single_state_backward", plan.splits > 1 ? Sequence::follower : Sequence::first,
              plan.blocks, plan.splits, warps * 32, shared_bytes(parameters.stages), device, args.stream, parameters);

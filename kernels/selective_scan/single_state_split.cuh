@@ -17,13 +17,14 @@ struct MapParameters {
   const float *A, *B, *C, *delta_bias;
   float2* maps;  // (B, D, splits)
   std::uint32_t rows, dim, channels_per_group;
-  std::int32_t seqlen, tensors, stages, tiles, tiles_per_split, splits;
+  InputStages stages;
+  std::int32_t seqlen, tiles, tiles_per_split, splits;
   bool has_z, has_deltaA, variable_B, variable_C, softplus, shifted;
 };
 
 constexpr int kMapRows = 6;
-__host__ __device__ inline int map_shared_bytes(int warps, int tensors, int stages) {
-  return warps * (kMapRows * static_cast<int>(sizeof(Row)) + Inputs::bytes(tensors, stages));
+__host__ __device__ inline int map_shared_bytes(int warps, const InputStages& stages) {
+  return warps * (kMapRows * static_cast<int>(sizeof(Row)) + stages.bytes());
 }
 
 // The last split of the order needs no map: nothing comes after it.
@@ -40,8 +41,7 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_maps(const __g
   const float* const coefficients = kForward ? p.B : p.C;
   const bool variable = kForward ? F::kTakesB && p.variable_B : p.variable_C;
 
-  unsigned char* const warp_shared =
-      shared + warp * (kMapRows * sizeof(Row) + Inputs::bytes(p.tensors + variable, p.stages));
+  unsigned char* const warp_shared = shared + map_shared_bytes(warp, p.stages);
   Row* const rows = reinterpret_cast<Row*>(warp_shared);
   const Tiles tiles(rows, p.inputs, p.no_outputs, p.shifted, batch, channel, p.seqlen, lane);
   if (variable) {
@@ -49,11 +49,13 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_maps(const __g
         tiles.shared_row(coefficients + static_cast<std::int64_t>(row / p.channels_per_group) * p.seqlen);
   }
   __syncwarp();
-  Inputs inputs(rows, p.tensors, rows + kMapRows - 1, variable, warp_shared + kMapRows * sizeof(Row), p.stages, lane);
   const int first_tile = split * p.tiles_per_split, count = end_of_split(p, split) - first_tile;
-  const auto tile_of = [&](int i) { return first_tile + (kForward ? i : count - 1 - i); };
-  const auto copy = [&](int i) { i < count ? inputs.copy(tiles, tile_of(i)) : inputs.skip(); };
-  for (int i = 0; i < p.stages - 1; ++i) copy(i);
+  const auto tile_of = [&](int i) {
+    if (i >= count) return kNoTile;
+    return first_tile + (kForward ? i : count - 1 - i);
+  };
+  Inputs<2> inputs(p.stages, rows, rows + kMapRows - 1, warp_shared + kMapRows * sizeof(Row), lane);
+  inputs.start(tiles, tile_of);
 
   const float omega = prepared_weight<F>(p.A, channel);
   const float bias = p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
@@ -65,16 +67,16 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_maps(const __g
     Map map = {1.0f, 0.0f};
     if constexpr (kForward) {
       const Quad dt = input_steps<F>(step, bias, p.softplus);
-      const Quad stepA = p.has_deltaA ? inputs.load(p.tensors - 1) : dt;
+      const Quad stepA = p.has_deltaA ? inputs.load_last() : dt;
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const Map one = {F::transition(omega, stepA[e]), F::input(omega, dt[e]) * x[e] * k[e]};
         if (place.holds(e)) map = then(map, one);
       }
     } else {
-      step = p.has_deltaA ? inputs.load(p.tensors - 1) : input_steps<F>(step, bias, p.softplus);
+      step = p.has_deltaA ? inputs.load_last() : input_steps<F>(step, bias, p.softplus);
       if (p.has_z) {
-        const Quad z = inputs.load(2);
+        const Quad z = inputs.load_optional(0);
 #pragma unroll
         for (int e = 0; e < 4; ++e) x[e] *= gate(z[e]);
       }
@@ -90,7 +92,7 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_maps(const __g
   Map all = {1.0f, 0.0f};
   for (int i = 0; i < count; ++i) {
     inputs.wait();
-    copy(i + p.stages - 1);
+    inputs.copy(tiles, tile_of(i + p.stages.count - 1));
     Map map;
     tiles.visit(tile_of(i), [&](const auto& place) { map = map_tile(place); });
     inputs.release();

@@ -107,6 +107,8 @@ class Tiles {
   bool all_match_;
 };
 
+constexpr int kNoTile = -1;
+
 // The tile that the next split of time begins with.
 template <class Parameters>
 __device__ __forceinline__ int end_of_split(const Parameters& p, int split) {
@@ -126,97 +128,138 @@ __device__ __forceinline__ void store_quad(const Row& row, const Place<kWhole>& 
   }
 }
 
-// The inputs of a warp's row on their way through shared memory: `stages` tiles, of which the oldest is being read. A
-// lane reads what it copied itself, so that nothing waits for other lanes. Of each tile first the row's own tensors lie
-// there, then the rows of B and C that the channels of its group share, and find in the cache.
+// The stages through which a warp's inputs go, a tile in each. Of each tile first those of the row's own tensors lie
+// there that are always given, then the rows of B and C that the channels of its group share, and find in the cache,
+// then the row's other tensors.
+struct InputStages {
+  std::int32_t own, shared;  // tensors
+  std::int32_t count;        // stages
+  std::int32_t stage_bytes;
+
+  static InputStages of(int own, int shared, int count) { return {own, shared, count, (own + shared) * kSlotBytes}; }
+  __host__ __device__ int bytes() const { return count * stage_bytes; }
+};
+
+// The inputs of a warp's row on their way through shared memory, of which the oldest tile is being read; kAlways tensors
+// are always given. A lane reads what it copied itself, so that nothing waits for other lanes.
+template <int kAlways>
 class Inputs {
  public:
-  __device__ Inputs(const Row* own, int own_count, const Row* shared, int shared_count, unsigned char* slots,
-                    int stages, int lane)
-      : own_(own),
+  __device__ Inputs(const InputStages& stages, const Row* own, const Row* shared, unsigned char* begin, int lane)
+      : stages_(stages),
+        own_(own),
         shared_(shared),
-        read_(slots + lane * sizeof(Quad)),
-        write_(shared_address(read_)),
-        end_(write_ + bytes(own_count + shared_count, stages)),
-        own_count_(own_count),
-        shared_count_(shared_count),
-        stages_(stages) {}
-
-  __host__ __device__ static int bytes(int tensors, int stages) { return tensors * stages * kSlotBytes; }
-
-  // Each call, and each skip(), takes the next stage.
-  __device__ __forceinline__ void copy(const Tiles& tiles, int tile) {
-    tiles.visit(tile, [&](const auto& place) { copy_quads(place); });
-    skip();
+        begin_(begin + lane * sizeof(Quad)),
+        read_(begin_),
+        write_(begin_),
+        shared_match_(true) {
+    for (int i = 0; i < stages.shared; ++i) shared_match_ = shared_match_ && shared[i].matches;
   }
-  __device__ __forceinline__ void skip() {
+
+  // Copies the first tiles, tile_of(0), tile_of(1) and so on; copy() then those that follow.
+  template <class TileOf>
+  __device__ void start(const Tiles& tiles, TileOf tile_of) {
+    for (int i = 0; i < stages_.count - 1; ++i) {
+      copy(tiles, tile_of(i));
+      write_ += stages_.stage_bytes;
+    }
+  }
+  // Copies the tile that comes `stages.count` - 1 after the one that is read next.
+  __device__ __forceinline__ void copy(const Tiles& tiles, int tile) const {
+    if (tile != kNoTile) tiles.visit(tile, [&](const auto& place) { copy_tile(place); });
     commit_copies();
-    const std::uint32_t next = write_ + stage_bytes();
-    write_ = next == end_ ? end_ - stages_ * stage_bytes() : next;
   }
-
-  // For the oldest tile, where `stages` - 1 are under way.
+  // For the tile that is read next.
   __device__ __forceinline__ void wait() const {
-    if (stages_ == 2) {
+    if (stages_.count == 2) {
       wait_copies<0>();
-    } else if (stages_ == 3) {
+    } else if (stages_.count == 3) {
       wait_copies<1>();
     } else {
       wait_copies<2>();
     }
   }
-  __device__ __forceinline__ Quad load(int tensor) const {
-    return *reinterpret_cast<const Quad*>(read_ + tensor * kSlotBytes);
+  // Of those that are always given.
+  __device__ __forceinline__ Quad load(int tensor) const { return slot(tensor * kSlotBytes); }
+  __device__ __forceinline__ Quad load_shared(int tensor) const { return slot((kAlways + tensor) * kSlotBytes); }
+  // The same or, where the tensor is not one of those, what lies there: all by one load.
+  __device__ __forceinline__ Quad load_shared_or(bool is_shared, int tensor, const Quad* other) const {
+    return *(is_shared ? &slot((kAlways + tensor) * kSlotBytes) : other);
   }
-  __device__ __forceinline__ Quad load_shared(int tensor) const { return load(own_count_ + tensor); }
+  // Of the others.
+  __device__ __forceinline__ Quad load_optional(int tensor) const {
+    return slot((kAlways + stages_.shared + tensor) * kSlotBytes);
+  }
+  __device__ __forceinline__ Quad load_last() const { return slot(stages_.stage_bytes - kSlotBytes); }
   // Puts what is derived from an input in its place.
-  __device__ __forceinline__ void replace(int tensor, const Quad& quad) const {
-    *reinterpret_cast<Quad*>(read_ + tensor * kSlotBytes) = quad;
-  }
+  __device__ __forceinline__ void replace(int tensor, const Quad& quad) const { slot(tensor * kSlotBytes) = quad; }
   __device__ __forceinline__ void release() {
-    read_ += stage_bytes();
-    if (shared_address(read_) == end_) read_ -= stages_ * stage_bytes();
+    write_ = read_;
+    read_ += stages_.stage_bytes;
+    if (read_ == begin_ + stages_.bytes()) read_ = begin_;
   }
 
  private:
-  __device__ int stage_bytes() const { return (own_count_ + shared_count_) * kSlotBytes; }
+  __device__ __forceinline__ Quad& slot(int offset) const { return *reinterpret_cast<Quad*>(read_ + offset); }
 
   // What comes from outside the row has no meaning.
   template <bool kWhole>
-  __device__ __forceinline__ void copy_quads(const Place<kWhole>& place) const {
-    std::uint32_t target = write_;
-#pragma unroll 1
-    for (int i = 0; i < own_count_; ++i, target += kSlotBytes) {
-      const Row row = own_[i];
-      const float* const source = row.origin + place.offset;
-      if (kWhole || row.matches) {
-        copy_async_16(target, source, place.bytes());
+  __device__ __forceinline__ void copy_tile(const Place<kWhole>& place) const {
+    const std::uint32_t target = shared_address(write_), shared_target = target + kAlways * kSlotBytes;
+    if constexpr (kWhole) {
+      // All addresses first: an asynchronous copy waits for the loads before it.
+      const auto copy_all = [&](auto copy_shared) {
+        const float *sources[kAlways], *shared_sources[2] = {};
+#pragma unroll
+        for (int i = 0; i < kAlways; ++i) sources[i] = own_[i].origin + place.offset;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (i < stages_.shared) shared_sources[i] = shared_[i].origin + place.offset;
+        }
+#pragma unroll
+        for (int i = 0; i < kAlways; ++i) copy_async_16(target + i * kSlotBytes, sources[i], 16);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (i < stages_.shared) copy_shared(shared_target + i * kSlotBytes, shared_sources[i]);
+        }
+      };
+      if (shared_match_) {
+        copy_all([](std::uint32_t target, const float* source) { copy_async_16_cached(target, source, 16); });
       } else {
-        copy_steps(target, source, place);
+        copy_all([&](std::uint32_t target, const float* source) { copy_steps(target, source, place); });
       }
-    }
 #pragma unroll 1
-    for (int i = 0; i < shared_count_; ++i, target += kSlotBytes) {
-      const Row row = shared_[i];
-      const float* const source = row.origin + place.offset;
-      if (row.matches) {
-        copy_async_16_cached(target, source, place.bytes());
-      } else {
-        copy_steps(target, source, place);
-      }
+      for (int i = kAlways; i < stages_.own; ++i)
+        copy_async_16(target + (i + stages_.shared) * kSlotBytes, own_[i].origin + place.offset, 16);
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < stages_.own; ++i)
+        copy_quad<false>(target + (i < kAlways ? i : i + stages_.shared) * kSlotBytes, own_[i], place);
+#pragma unroll 1
+      for (int i = 0; i < stages_.shared; ++i) copy_quad<true>(shared_target + i * kSlotBytes, shared_[i], place);
     }
   }
-  template <bool kWhole>
-  __device__ __forceinline__ static void copy_steps(std::uint32_t target, const float* source,
-                                                    const Place<kWhole>& place) {
+  template <bool kCached, class Place>
+  __device__ __forceinline__ static void copy_quad(std::uint32_t target, const Row& row, const Place& place) {
+    const float* const source = row.origin + place.offset;
+    if (!row.matches) {
+      copy_steps(target, source, place);
+    } else if (kCached) {
+      copy_async_16_cached(target, source, place.bytes());
+    } else {
+      copy_async_16(target, source, place.bytes());
+    }
+  }
+  template <class Place>
+  __device__ __forceinline__ static void copy_steps(std::uint32_t target, const float* source, const Place& place) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) copy_async<4>(target + 4 * e, source + e, place.holds(e));
   }
 
+  const InputStages& stages_;
   const Row *own_, *shared_;
-  unsigned char* read_;
-  std::uint32_t write_, end_;
-  int own_count_, shared_count_, stages_;
+  unsigned char *const begin_, *read_, *write_;  // the lane's places in the first stage and in those at hand
+  bool shared_match_;
 };
 
 // One or several steps of a recurrence: h becomes a h + b.

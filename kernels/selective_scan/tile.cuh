@@ -19,6 +19,7 @@
 #include <type_traits>
 
 #include "common/cuda_async.cuh"
+#include "common/hold.cuh"
 #include "common/math.h"
 #include "selective_scan/halves.cuh"
 #include "selective_scan/lanes.cuh"
@@ -153,10 +154,6 @@ class BlockRows<Number, false, kTensors> {
 
 template <RowKind kind, int kTensors>
 using RowsOf = BlockRows<Stored<kind>, kind != RowKind::any && kind != RowKind::any_halves, kTensors>;
-
-// Keeps the compiler from computing a value anew wherever it is used.
-__device__ __forceinline__ void hold(std::int64_t& value) { asm volatile("" : "+l"(value)); }
-__device__ __forceinline__ void hold(std::uint32_t& value) { asm volatile("" : "+r"(value)); }
 
 // Where the steps of a block's rows begin in the tile at `time`; at most 0: with the tile or before it.
 template <RowKind kind>
