@@ -63,7 +63,9 @@ __global__ void __launch_bounds__(kMaxWarps * 32, 2) single_state_forward(const 
   if (variable_C) shared_rows[variable_B] = tiles.shared_row(p.C + group_row);
   __syncwarp();
   const int first_tile = split * p.tiles_per_split, end_tile = end_of_split(p, split);
-  const auto tile_after = [&](int tile, int distance) { return tile + distance < end_tile ? tile + distance : kNoTile; };
+  const auto tile_after = [&](int tile, int distance) {
+    return tile + distance < end_tile ? tile + distance : kNoTile;
+  };
   Inputs<2> inputs(p.stages, rows, shared_rows, warp_shared + kForwardWarpBytes, lane);
   inputs.start(tiles, [&](int i) { return tile_after(first_tile, i); });
 

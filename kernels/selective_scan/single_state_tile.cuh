@@ -140,8 +140,8 @@ struct InputStages {
   __host__ __device__ int bytes() const { return count * stage_bytes; }
 };
 
-// The inputs of a warp's row on their way through shared memory, of which the oldest tile is being read; kAlways tensors
-// are always given. A lane reads what it copied itself, so that nothing waits for other lanes.
+// The inputs of a warp's row on their way through shared memory, of which the oldest tile is being read; kAlways
+// tensors are always given. A lane reads what it copied itself, so that nothing waits for other lanes.
 template <int kAlways>
 class Inputs {
  public:
