@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -57,7 +58,7 @@ std::string Progress::time_left() const {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   const double each = seconds / static_cast<double>(finished);
   return fmt::format(", {:.{}f} a minute, {} left", 60 / each, each < 6 ? 0 : 1,
-                     duration_text(std::max(0.0, each * static_cast<double>(to_do_) - seconds)));
+                     duration_text(each * static_cast<double>(to_do_ - std::min(finished, to_do_))));
 }
 
 std::string duration_text(double seconds) {

@@ -349,11 +349,13 @@ TEST(Progress, APipeGetsALineNowAndThen) {
     for (int i = 0; i < 3; ++i) progress.count();
     return testing::internal::GetCapturedStderr();
   };
-  const std::string lines = said(false, std::chrono::seconds(0));
-  EXPECT_TRUE(lines.starts_with("[1/3, ")) << lines;
-  EXPECT_TRUE(has(lines, "\n[3/3, ")) << lines;
-  EXPECT_TRUE(has(lines, " a minute, 0 s left]\n")) << lines;
-  EXPECT_FALSE(has(lines, "\x1b")) << lines;
+  for (int i = 0; i < 100; ++i) {  // whatever time it took, none is left
+    const std::string lines = said(false, std::chrono::seconds(0));
+    EXPECT_TRUE(lines.starts_with("[1/3, ")) << lines;
+    EXPECT_TRUE(has(lines, "\n[3/3, ")) << lines;
+    EXPECT_TRUE(has(lines, " a minute, 0 s left]\n")) << lines;
+    EXPECT_FALSE(has(lines, "\x1b")) << lines;
+  }
   EXPECT_EQ(said(false, std::chrono::hours(1)), "");
   EXPECT_EQ(said(true, std::chrono::seconds(0)), "");
 }
