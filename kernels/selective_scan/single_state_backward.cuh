@@ -49,9 +49,9 @@ constexpr int kBackwardMaxWarps = 12;
 constexpr int kBackwardRows = 12;
 
 // Of each warp, in this order: its rows, B and C that do not vary, its inputs, and its rings, of B and then of C.
-constexpr int kInputsOffset = kBackwardRows * sizeof(Row) + 2 * sizeof(Quad);
+constexpr int kBackwardInputsOffset = kBackwardRows * sizeof(Row) + 2 * sizeof(Quad);
 __host__ __device__ inline int backward_warp_bytes(const InputStages& stages) {
-  return kInputsOffset + stages.bytes() + stages.shared * kRingSteps * 4;
+  return kBackwardInputsOffset + stages.bytes() + stages.shared * kRingSteps * 4;
 }
 __host__ __device__ inline int backward_shared_bytes(int warps, const InputStages& stages) {
   return warps * backward_warp_bytes(stages);
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
   const auto tile_before = [&](int tile, int distance) {
     return tile - distance >= first_tile ? tile - distance : kNoTile;
   };
-  Inputs<3> inputs(p.stages, rows, shared_rows, warp_shared + kInputsOffset, lane);
+  Inputs<3> inputs(p.stages, rows, shared_rows, warp_shared + kBackwardInputsOffset, lane);
   inputs.start(tiles, [&](int i) { return tile_before(last_tile, i); });
 
   const float omega = prepared_weight<F>(p.A, channel);
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kBackwardMaxWarps * 32, 2)
 
   // Where the warp's parts of the sums over channels go, the position there of the tile's first step, not counting the
   // shift, and that of the lane's quad.
-  const int rings_offset = kInputsOffset + p.stages.bytes();
+  const int rings_offset = kBackwardInputsOffset + p.stages.bytes();
   float* const B_ring = reinterpret_cast<float*>(warp_shared + rings_offset);
   float* const C_ring = B_ring + variable_B * kRingSteps;
   int ring_start = 0, position = wrap(4 * lane - shift);

@@ -182,7 +182,7 @@ class Inputs {
   // Of those that are always given.
   __device__ __forceinline__ Quad load(int tensor) const { return slot(tensor * kSlotBytes); }
   __device__ __forceinline__ Quad load_shared(int tensor) const { return slot((kAlways + tensor) * kSlotBytes); }
-  // The same or, where the tensor is not one of those, what lies there: all by one load.
+  // The same or, where the tensor is not one of those, *other: by one load.
   __device__ __forceinline__ Quad load_shared_or(bool is_shared, int tensor, const Quad* other) const {
     return *(is_shared ? &slot((kAlways + tensor) * kSlotBytes) : other);
   }
@@ -239,8 +239,8 @@ class Inputs {
       for (int i = 0; i < stages_.shared; ++i) copy_quad<true>(shared_target + i * kSlotBytes, shared_[i], place);
     }
   }
-  template <bool kCached, class Place>
-  __device__ __forceinline__ static void copy_quad(std::uint32_t target, const Row& row, const Place& place) {
+  template <bool kCached, bool kWhole>
+  __device__ __forceinline__ static void copy_quad(std::uint32_t target, const Row& row, const Place<kWhole>& place) {
     const float* const source = row.origin + place.offset;
     if (!row.matches) {
       copy_steps(target, source, place);
@@ -250,8 +250,9 @@ class Inputs {
       copy_async_16(target, source, place.bytes());
     }
   }
-  template <class Place>
-  __device__ __forceinline__ static void copy_steps(std::uint32_t target, const float* source, const Place& place) {
+  template <bool kWhole>
+  __device__ __forceinline__ static void copy_steps(std::uint32_t target, const float* source,
+                                                    const Place<kWhole>& place) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) copy_async<4>(target + 4 * e, source + e, place.holds(e));
   }
