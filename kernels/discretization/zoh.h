@@ -213,8 +213,8 @@ struct Zoh<Complex> : Exponential<Complex> {
       return p * x + 0.693147182f;
     }
 
-    // The sum of z^k / (k + 2)! for |z| <= 1/4: R gets up to 8 u of what is left out. From the other form, which cancels
-    // there, it has up to 90 u, 17 u rms. As psi below.
+    // The sum of z^k / (k + 2)! for |z| <= 1/4: R gets up to 8 u of what is left out. From the other form, which
+    // cancels there, it has up to 91 u, 17 u rms. As psi below.
     static LRNNX_HD Complex phi2(Complex z, float squared) {
       return polynomial(z, squared, 0.00138888889f, 0.00833333333f, 0.0416666667f, 0.166666667f, 0.5f);
     }
